@@ -1,0 +1,1 @@
+//! What does a user see on the command line?

@@ -1,0 +1,1 @@
+//! Can it learn, resume and stop?

@@ -1,0 +1,1 @@
+//! Is the loader a pure function of seed, epoch and index?

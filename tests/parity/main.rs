@@ -1,0 +1,5 @@
+//! Does Twinflame compute what open_clip computes? Fixtures: `tests/fixtures/README.md`.
+mod model;
+mod preprocess;
+mod step;
+mod tokens;
