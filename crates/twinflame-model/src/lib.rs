@@ -1,1 +1,51 @@
-//! Skeleton.
+//! CLIP as pure [burn](burn) modules.
+//!
+//! A [`ClipConfig`] describes a model, by [name](ClipConfig::named) or as open_clip's JSON; [`ClipConfig::init`] makes
+//! a [`Clip`] on a device. Image encoders are [`image::Vit`] and [`image::ModifiedResNet`], text encoders
+//! [`text::TextTransformer`] and [`text::Cbow`]; all four combine.
+//!
+//! The modules compute and nothing else: no file is read (except by [`weights`]), no random number drawn after
+//! initialisation, no backend named.
+//!
+//! ```no_run
+//! use burn::tensor::{Device, Int, Tensor};
+//! use twinflame_model::{ClipConfig, Pass};
+//!
+//! fn similarity(device: &Device) -> Result<Tensor<2>, twinflame_model::ConfigError> {
+//!     let clip = ClipConfig::named("vit-b-32")?.init(0, device);
+//!     let images = Tensor::<4>::zeros([2, 3, 224, 224], device);
+//!     let tokens = Tensor::<2, Int>::zeros([3, 77], device);
+//!     let out = clip.forward(images, tokens, Pass::Eval);
+//!     Ok(out.image_embeds.matmul(out.text_embeds.transpose())) // [2, 3]
+//! }
+//! ```
+
+#![recursion_limit = "256"]
+
+pub mod attention;
+pub mod block;
+pub mod image;
+pub mod text;
+
+mod activation;
+mod batch_norm;
+mod clip;
+mod config;
+mod count;
+mod error;
+mod flops;
+mod init;
+mod presets;
+mod running_stat;
+
+pub use activation::Activation;
+pub use batch_norm::{BatchNorm, Pass};
+pub use clip::{BlockOutput, Clip, ClipOutput, normalize};
+pub use config::{ClipConfig, DEFAULT_LOGIT_SCALE, Layers, TextConfig, TextKind, TextPool, VisionConfig};
+pub use count::ParamCount;
+pub use error::ConfigError;
+pub use flops::Flops;
+pub use image::{ImageEncoder, ImageInput};
+pub use presets::{Preset, presets};
+pub use running_stat::RunningStat;
+pub use text::TextEncoder;

@@ -1,0 +1,156 @@
+//! The residual block of both transformers.
+
+use burn::{
+    module::Module,
+    nn::{LayerNorm, Linear},
+    tensor::Tensor,
+};
+
+use crate::{
+    activation::Activation,
+    attention::{Attention, Visibility},
+    init::{Init, Values},
+};
+
+/// Sizes and initial spread of a [`ResidualBlock`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockConfig {
+    pub(crate) width: usize,
+    pub(crate) d_ff: usize,
+    pub(crate) n_heads: usize,
+    pub(crate) activation: Activation,
+    /// `None`: PyTorch's defaults (open_clip's vision tower). `Some`: the text tower's standard deviations.
+    pub(crate) std: Option<BlockStd>,
+}
+
+/// Standard deviations of a text block's weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct BlockStd {
+    pub(crate) attention: f64,
+    pub(crate) output: f64,
+    pub(crate) feed_forward: f64,
+}
+
+impl BlockStd {
+    /// `width^-0.5`, `width^-0.5 (2 layers)^-0.5` and `(2 width)^-0.5`: open_clip's `init_parameters`, after GPT-2's
+    /// scaling of residual branches.
+    pub(crate) fn of_text(width: usize, layers: usize) -> Self {
+        let width = width as f64;
+        Self {
+            attention: width.powf(-0.5),
+            output: width.powf(-0.5) * (2.0 * layers as f64).powf(-0.5),
+            feed_forward: (2.0 * width).powf(-0.5),
+        }
+    }
+}
+
+/// Two linear layers with a non-linearity between.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `[width, d_ff]`.
+    pub c_fc: Linear,
+    /// `[d_ff, width]`.
+    pub c_proj: Linear,
+    /// Between the two.
+    #[module(skip)]
+    pub activation: Activation,
+}
+
+impl Mlp {
+    fn new(init: &Init, config: &BlockConfig) -> Self {
+        let BlockConfig { width, d_ff, .. } = *config;
+        let weights = match config.std {
+            Some(std) => [Values::Normal(std.feed_forward), Values::Normal(std.output)],
+            None => [Values::torch_default(width), Values::torch_default(d_ff)],
+        };
+        Self {
+            c_fc: init.linear(
+                ["c_fc.weight", "c_fc.bias"],
+                [width, d_ff],
+                weights[0],
+                Some(Values::torch_default(width)),
+            ),
+            c_proj: init.linear(
+                ["c_proj.weight", "c_proj.bias"],
+                [d_ff, width],
+                weights[1],
+                Some(Values::torch_default(d_ff)),
+            ),
+            activation: config.activation,
+        }
+    }
+
+    /// `[.., width]` to `[.., width]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.c_proj
+            .forward(self.activation.forward(self.c_fc.forward(x)))
+    }
+}
+
+/// Pre-norm transformer block: `x += attention(norm(x)); x += mlp(norm(x))`.
+#[derive(Module, Debug)]
+pub struct ResidualBlock {
+    /// Before attention.
+    pub ln_1: LayerNorm,
+    /// Self-attention.
+    pub attn: Attention,
+    /// Before the feed-forward layer.
+    pub ln_2: LayerNorm,
+    /// Feed-forward layer.
+    pub mlp: Mlp,
+}
+
+impl ResidualBlock {
+    pub(crate) fn new(init: &Init, config: &BlockConfig) -> Self {
+        let BlockConfig { width, n_heads, .. } = *config;
+        let std = config.std.map(|std| [std.attention, std.output]);
+        Self {
+            ln_1: init.layer_norm(width),
+            attn: Attention::new(&init.at("attn"), width, n_heads, std),
+            ln_2: init.layer_norm(width),
+            mlp: Mlp::new(&init.at("mlp"), config),
+        }
+    }
+
+    /// `[batch, tokens, width]` to the same.
+    pub fn forward(&self, x: Tensor<3>, visibility: Visibility) -> Tensor<3> {
+        let x = x.clone() + self.attn.forward(self.ln_1.forward(x), visibility);
+        x.clone() + self.mlp.forward(self.ln_2.forward(x))
+    }
+
+    /// The block's output for one token per sample, the one that `pick` takes.
+    ///
+    /// The other tokens are only looked at, so their queries and feed-forward layers are not computed: five sixths of
+    /// the block's products.
+    ///
+    /// # Shapes
+    /// - x: `[batch, tokens, width]`
+    /// - pick: `[batch, tokens, width]` to `[batch, width]`
+    /// - bias: see [`Attention::forward_one`]
+    /// - output: `[batch, width]`
+    pub fn forward_one(
+        &self,
+        x: Tensor<3>,
+        pick: impl Fn(Tensor<3>) -> Tensor<2>,
+        bias: Option<Tensor<2>>,
+    ) -> Tensor<2> {
+        let residual = pick(x.clone());
+        let normed = self.ln_1.forward(x);
+        let query = pick(normed.clone());
+        let x = residual + self.attn.forward_one(normed, query, bias);
+        x.clone() + self.mlp.forward(self.ln_2.forward(x))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_spread_is_the_papers() {
+        let std = BlockStd::of_text(512, 12);
+        assert!((std.attention - 0.044_194_2).abs() < 1e-7);
+        assert!((std.output - 0.009_021_10).abs() < 1e-8);
+        assert!((std.feed_forward - 0.03125).abs() < 1e-12);
+    }
+}

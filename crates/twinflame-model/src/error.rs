@@ -1,0 +1,65 @@
+//! What can be wrong with a configuration.
+
+use crate::presets::presets;
+
+/// A configuration that describes no model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No preset of this name.
+    #[error("there is no model named `{name}`; there are: {known}")]
+    UnknownPreset {
+        /// As asked for.
+        name: String,
+        /// All names, comma-separated.
+        known: String,
+    },
+    /// Not JSON, or a key that is unknown, missing or of the wrong type.
+    #[error("the model configuration cannot be read: {0}")]
+    Json(#[source] serde_json::Error),
+    /// A size of zero.
+    #[error("{0} is 0; it must be at least 1")]
+    Zero(&'static str),
+    /// One size does not divide another.
+    #[error("{divisor_key} = {divisor} does not divide {key} = {value}")]
+    Divide {
+        /// Key of the divisor.
+        divisor_key: &'static str,
+        /// Value of the divisor.
+        divisor: usize,
+        /// Key of the other.
+        key: &'static str,
+        /// Value of the other.
+        value: usize,
+    },
+    /// A vision transformer without patches.
+    #[error("vision_cfg.patch_size is missing; a vision transformer (`layers` is one number) needs it, for example 16")]
+    NoPatchSize,
+    /// Patch dropout outside its range.
+    #[error("vision_cfg.patch_dropout is {0}; it must be at least 0 and below 1")]
+    PatchDropout(f64),
+    /// Patch dropout without patches.
+    #[error("vision_cfg.patch_dropout is {0}, but a ResNet has no patches to drop; leave it out")]
+    PatchDropoutOfResNet(f64),
+    /// No room for a token between start and end.
+    #[error("text_cfg.context_length is {0}; it must be at least 3: start, one token, end")]
+    ContextLength(usize),
+    /// An end-of-text id that no text can contain.
+    #[error("text_cfg.pool.eos is {id}, but text_cfg.vocab_size is {vocab_size}: the largest id is one less")]
+    EosId {
+        /// As configured.
+        id: u32,
+        /// As configured.
+        vocab_size: usize,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn unknown_preset(name: &str) -> Self {
+        let known: Vec<_> = presets().iter().map(|preset| preset.name).collect();
+        Self::UnknownPreset {
+            name: name.to_owned(),
+            known: known.join(", "),
+        }
+    }
+}
