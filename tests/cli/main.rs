@@ -1,1 +1,7 @@
 //! What does a user see on the command line?
+//!
+//! Each test runs the binary in an empty folder and compares what it prints, with paths and
+//! machine-dependent words replaced.
+
+mod run;
+mod tables;

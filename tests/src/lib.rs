@@ -1,1 +1,28 @@
-//! Skeleton.
+//! What the test binaries share: the device that they compute on.
+
+use std::env;
+
+use burn::tensor::Device;
+
+/// Variable that names the device of the tests, as `--device` does.
+pub const DEVICE_VARIABLE: &str = "TWINFLAME_TEST_DEVICE";
+
+/// The device that tests compute on: that of `TWINFLAME_TEST_DEVICE`, else the processor.
+///
+/// # Panics
+///
+/// If the variable names a device that is not compiled in or not there: a test that was asked to
+/// run on a GPU must not pass on the processor.
+pub fn device() -> Device {
+    let name = env::var(DEVICE_VARIABLE).unwrap_or_else(|_| "cpu".to_owned());
+    match twinflame::device::select(&name) {
+        Ok(selected) => selected.device,
+        Err(error) => panic!("{DEVICE_VARIABLE}={name}: {error}"),
+    }
+}
+
+/// Whether the tests compute on a software rasteriser, which is some 40 times slower than the
+/// processor: tests that train keep to fewer steps there.
+pub fn is_software() -> bool {
+    env::var(DEVICE_VARIABLE).is_ok_and(|name| name.ends_with(":cpu"))
+}

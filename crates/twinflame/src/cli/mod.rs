@@ -1,0 +1,46 @@
+//! The command line: one file per verb, errors printed once.
+//!
+//! Each verb is a `clap` argument struct and a `run` function that returns [`anyhow::Result`];
+//! this file dispatches. Hyper-parameters are not flags: a run is a recipe, and `--set key=value`
+//! changes a line of it.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what a command line is for"
+)]
+
+#[allow(dead_code, reason = "its users are the verbs that compute")]
+mod args;
+mod devices;
+mod report;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Train image-text models (CLIP) on any GPU, without Python.
+#[derive(Debug, Parser)]
+#[command(name = "twinflame", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the backends of this binary and the adapters of this machine
+    Devices(devices::DevicesArgs),
+}
+
+/// Parses the command line, runs the verb and reports what went wrong.
+pub fn main() -> ExitCode {
+    report::install_panic_hook();
+    report::exit_code(dispatch(Cli::parse()))
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    match cli.verb {
+        Verb::Devices(args) => devices::run(&args),
+    }
+}
