@@ -1,0 +1,231 @@
+//! Random zoom and rotation about the centre.
+
+use super::config::AffineConfig;
+use super::draw::uniform;
+use crate::decode::DecodedImage;
+use crate::resize::{Interpolation, clamp_u8, resize};
+use rand::Rng;
+
+/// One draw of an [`AffineConfig`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Affine {
+    /// Zoom; 1 keeps the size.
+    scale: f64,
+    /// Rotation, counter-clockwise, in radians.
+    angle: f64,
+}
+
+impl Affine {
+    pub(super) fn draw<R: Rng + ?Sized>(rng: &mut R, config: &AffineConfig) -> Self {
+        let scale = uniform(rng, config.scale);
+        let degrees = uniform(rng, [-config.rotation_degrees, config.rotation_degrees]);
+        Self {
+            scale,
+            angle: degrees.to_radians(),
+        }
+    }
+
+    /// Draws the image, which takes `fitted` (width, height) pixels without zoom, about the centre of a square.
+    ///
+    /// The zoom is part of the antialiased resize that the image needs anyway, so the source is read once, at full
+    /// resolution, with the kernel of evaluation; the rotation then samples the result bicubically. Without zoom and
+    /// rotation the outcome is the evaluation transform's, pixel for pixel.
+    ///
+    /// # Shapes
+    /// - output: `[size, size, 3]`
+    pub(super) fn apply_into(
+        self,
+        image: &DecodedImage,
+        fitted: (u32, u32),
+        target: &Target,
+        output: &mut [u8],
+    ) {
+        let wanted = [fitted.0, fitted.1].map(|edge| f64::from(edge) * self.scale);
+        let [width, height] = wanted.map(|edge| (edge.round() as u32).max(1));
+        let zoomed = resize(image, width, height, target.interpolation);
+        let fill = image.background().unwrap_or(target.fill);
+        let canvas = Canvas::new(&zoomed.to_rgb(), width as usize, height as usize, fill);
+
+        let (sin, cos) = (libm::sin(self.angle), libm::cos(self.angle));
+        // what rounding to whole pixels left of the zoom
+        let [stretch_x, stretch_y] = [f64::from(width) / wanted[0], f64::from(height) / wanted[1]];
+        let middle = target.size as f64 / 2.0;
+        let origin = [f64::from(width) / 2.0 - 0.5, f64::from(height) / 2.0 - 0.5];
+        let rows = output.as_chunks_mut::<3>().0.chunks_exact_mut(target.size);
+        for (y, row) in rows.enumerate() {
+            let down = y as f64 + 0.5 - middle;
+            for (x, pixel) in row.iter_mut().enumerate() {
+                let right = x as f64 + 0.5 - middle;
+                let source_x = origin[0] + (cos * right - sin * down) * stretch_x;
+                let source_y = origin[1] + (sin * right + cos * down) * stretch_y;
+                *pixel = canvas.sample(source_x, source_y);
+            }
+        }
+    }
+}
+
+/// The square to draw on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// Edge, in pixels.
+    pub(super) size: usize,
+    /// Colour of what the image does not cover.
+    pub(super) fill: [u8; 3],
+    /// Kernel of the zoom.
+    pub(super) interpolation: Interpolation,
+}
+
+/// An RGB image inside a margin, so that a kernel of 4x4 pixels never needs a bounds rule of its own. Four floats per
+/// pixel make one SIMD register.
+struct Canvas {
+    pixels: Vec<[f32; 4]>,
+    width: usize,
+    height: usize,
+    fill: [u8; 3],
+}
+
+/// With three pixels of margin the kernel touches the image or lies in the margin entirely.
+const MARGIN: usize = 3;
+
+impl Canvas {
+    fn new(rgb: &[u8], width: usize, height: usize, fill: [u8; 3]) -> Self {
+        let float = |[r, g, b]: [u8; 3]| [f32::from(r), f32::from(g), f32::from(b), 0.0];
+        let stride = width + 2 * MARGIN;
+        let mut pixels = vec![float(fill); stride * (height + 2 * MARGIN)];
+        let rows = rgb.as_chunks::<3>().0.chunks_exact(width);
+        for (y, row) in rows.enumerate() {
+            let start = (y + MARGIN) * stride + MARGIN;
+            for (target, &source) in pixels[start..start + width].iter_mut().zip(row) {
+                *target = float(source);
+            }
+        }
+        Self {
+            pixels,
+            width,
+            height,
+            fill,
+        }
+    }
+
+    /// The colour at a point; whole numbers are pixel centres.
+    fn sample(&self, x: f64, y: f64) -> [u8; 3] {
+        let (left, top) = (x.floor(), y.floor());
+        let inside =
+            left >= -2.0 && left <= self.width as f64 && top >= -2.0 && top <= self.height as f64;
+        if !inside {
+            return self.fill;
+        }
+        let weights_x = cubic_weights((x - left) as f32);
+        let weights_y = cubic_weights((y - top) as f32);
+        let stride = self.width + 2 * MARGIN;
+        // the kernel starts one pixel before `left` and `top`
+        let first_x = (left + (MARGIN - 1) as f64) as usize;
+        let first_y = (top + (MARGIN - 1) as f64) as usize;
+        let mut sum = [0.0_f32; 4];
+        for (dy, weight_y) in weights_y.into_iter().enumerate() {
+            let start = (first_y + dy) * stride + first_x;
+            let mut across = [0.0_f32; 4];
+            for (pixel, weight_x) in self.pixels[start..start + 4].iter().zip(weights_x) {
+                for (lane, value) in across.iter_mut().zip(pixel) {
+                    *lane += weight_x * value;
+                }
+            }
+            for (lane, value) in sum.iter_mut().zip(across) {
+                *lane += weight_y * value;
+            }
+        }
+        [0, 1, 2].map(|i| clamp_u8(sum[i] + 0.5))
+    }
+}
+
+/// Weights of the pixels at -1, 0, 1 and 2 for a point at `t` in 0..1: cubic convolution with a = -0.5 (Keys 1981),
+/// the kernel of the resize.
+fn cubic_weights(t: f32) -> [f32; 4] {
+    let (t2, t3) = (t * t, t * t * t);
+    [
+        -0.5 * t3 + t2 - 0.5 * t,
+        1.5 * t3 - 2.5 * t2 + 1.0,
+        -1.5 * t3 + 2.0 * t2 + 0.5 * t,
+        0.5 * t3 - 0.5 * t2,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::PixelLayout;
+
+    const WHITE: [u8; 3] = [255; 3];
+
+    fn target(size: usize) -> Target {
+        Target {
+            size,
+            fill: WHITE,
+            interpolation: Interpolation::Bicubic,
+        }
+    }
+
+    /// Black, but for one red corner.
+    fn corner(size: u32) -> DecodedImage {
+        let mut pixels = vec![0; (size * size * 3) as usize];
+        pixels[0] = 255;
+        DecodedImage::new(size, size, PixelLayout::Rgb, pixels)
+    }
+
+    fn drawn(affine: Affine, image: &DecodedImage, size: usize) -> Vec<u8> {
+        let mut output = vec![1; size * size * 3];
+        affine.apply_into(
+            image,
+            (size as u32, size as u32),
+            &target(size),
+            &mut output,
+        );
+        output
+    }
+
+    #[test]
+    fn weights_sum_to_one() {
+        for t in [0.0, 0.25, 0.5, 0.9] {
+            assert!((cubic_weights(t).iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        }
+        assert_eq!(cubic_weights(0.0), [0.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn no_zoom_and_no_rotation_is_the_image() {
+        let image = corner(6);
+        let same = Affine {
+            scale: 1.0,
+            angle: 0.0,
+        };
+        assert_eq!(drawn(same, &image, 6), image.pixels());
+    }
+
+    #[test]
+    fn a_quarter_turn_moves_the_corner_down_the_left_edge() {
+        let quarter = Affine {
+            scale: 1.0,
+            angle: std::f64::consts::FRAC_PI_2,
+        };
+        let output = drawn(quarter, &corner(5), 5);
+        let red: Vec<usize> = (0..25).filter(|i| output[i * 3] > 200).collect();
+        // counter-clockwise: top left goes to bottom left
+        assert_eq!(red, [20]);
+    }
+
+    #[test]
+    fn zooming_out_uncovers_the_background() {
+        let half = Affine {
+            scale: 0.5,
+            angle: 0.0,
+        };
+        let black = DecodedImage::new(8, 8, PixelLayout::Rgb, vec![0; 192]);
+        let red: Vec<u8> = drawn(half, &black, 8).chunks(3).map(|p| p[0]).collect();
+        let row = |y: usize| &red[y * 8..y * 8 + 8];
+        assert_eq!(row(0), [255; 8]);
+        assert_eq!(row(4), [255, 255, 0, 0, 0, 0, 255, 255]);
+
+        let on_blue = black.with_background([0, 0, 9]);
+        assert_eq!(drawn(half, &on_blue, 8)[..3], [0, 0, 9]);
+    }
+}
