@@ -12,6 +12,7 @@
 #[allow(dead_code, reason = "its users are the verbs that compute")]
 mod args;
 mod devices;
+mod models;
 mod report;
 mod table;
 
@@ -31,6 +32,8 @@ struct Cli {
 enum Verb {
     /// List the backends of this binary and the adapters of this machine
     Devices(devices::DevicesArgs),
+    /// List the named model configurations with their size and cost
+    Models(models::ModelsArgs),
 }
 
 /// Parses the command line, runs the verb and reports what went wrong.
@@ -42,5 +45,6 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Devices(args) => devices::run(&args),
+        Verb::Models(args) => models::run(&args),
     }
 }
