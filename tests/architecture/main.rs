@@ -17,10 +17,7 @@ fn dependencies_point_downwards() {
         ("twinflame-model", &[][..]),
         ("twinflame-data", &[]),
         ("twinflame-train", &["twinflame-data", "twinflame-model"]),
-        (
-            "twinflame",
-            &["twinflame-data", "twinflame-model", "twinflame-train"],
-        ),
+        ("twinflame", &["twinflame-data", "twinflame-model", "twinflame-train"]),
     ] {
         let found: Vec<String> = Crate::open(crate_name)
             .dependencies()
@@ -81,11 +78,7 @@ fn a_training_step_reads_nothing_back() {
     let lines: Vec<Line> = Crate::open("twinflame-train")
         .lines()
         .into_iter()
-        .filter(|line| {
-            line.path.contains("/task")
-                || line.path.contains("grad_norm")
-                || line.path.contains("/ema")
-        })
+        .filter(|line| line.path.contains("/task") || line.path.contains("grad_norm") || line.path.contains("/ema"))
         .collect();
     let forbidden = [
         ".into_data(",
@@ -103,11 +96,7 @@ fn forbid(lines: &[Line], forbidden: &[String]) {
     assert!(!lines.is_empty(), "no source found: has a folder moved?");
     let broken: Vec<String> = lines
         .iter()
-        .filter(|line| {
-            forbidden
-                .iter()
-                .any(|text| line.code.contains(text.as_str()))
-        })
+        .filter(|line| forbidden.iter().any(|text| line.code.contains(text.as_str())))
         .map(|line| format!("{}:{}: {}", line.path, line.number, line.code.trim()))
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));

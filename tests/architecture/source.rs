@@ -17,9 +17,7 @@ pub(crate) struct Line {
 
 impl Crate {
     pub(crate) fn open(name: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../crates")
-            .join(name);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(name);
         assert!(root.is_dir(), "{} is missing", root.display());
         Self { root }
     }
@@ -49,9 +47,7 @@ impl Crate {
                 .lines()
                 .enumerate()
                 // By convention the test module ends a file.
-                .take_while(|(_, line)| {
-                    !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test")
-                });
+                .take_while(|(_, line)| !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test"));
             lines.extend(code.map(|(index, line)| Line {
                 path: path.display().to_string(),
                 number: index + 1,
@@ -71,9 +67,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
             if !path.ends_with("tests") {
                 files.extend(rust_files(&path));
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs")
-            && !path.ends_with("tests.rs")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
             files.push(path);
         }
     }

@@ -47,17 +47,8 @@ impl Folder {
     pub(crate) fn failure(&self, args: &[&str]) -> String {
         let outcome = self.twinflame(args);
         assert!(!outcome.succeeded, "{args:?} passed: {}", outcome.stdout);
-        for word in [
-            "panicked",
-            "internal error",
-            "RUST_BACKTRACE",
-            "stack backtrace",
-        ] {
-            assert!(
-                !outcome.stderr.contains(word),
-                "{args:?}: {}",
-                outcome.stderr
-            );
+        for word in ["panicked", "internal error", "RUST_BACKTRACE", "stack backtrace"] {
+            assert!(!outcome.stderr.contains(word), "{args:?}: {}", outcome.stderr);
         }
         outcome.stderr
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use comfy_table::Table;
 
-use super::table::table;
+use super::table::{bytes, table};
 use crate::device::{self, Adapter, Backend, Details};
 
 /// Arguments of `twinflame devices`.
@@ -22,10 +22,7 @@ pub(super) fn run(_: &DevicesArgs) -> anyhow::Result<()> {
     for failure in failures {
         println!("{failure}");
     }
-    println!(
-        "--device auto takes: {}",
-        device::select("auto")?.description
-    );
+    println!("--device auto takes: {}", device::select("auto")?.description);
     Ok(())
 }
 
@@ -71,10 +68,7 @@ fn adapters() -> (Table, Vec<String>) {
 fn row(adapter: &Adapter) -> [String; 7] {
     let (details, failure) = match adapter.details() {
         Ok(details) => (details, None),
-        Err(reason) => (
-            Details::default(),
-            Some(format!("does not start: {reason}")),
-        ),
+        Err(reason) => (Details::default(), Some(format!("does not start: {reason}"))),
     };
     let interface = [adapter.api.as_str(), adapter.driver.as_str()];
     [
@@ -103,30 +97,4 @@ fn limits(details: &Details) -> String {
         parts.push(format!("subgroup {least}-{most}"));
     }
     parts.join(", ")
-}
-
-/// A size in the largest binary unit that leaves it at least 1.
-fn bytes(size: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = size as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = usize::from(value.fract() != 0.0 && value < 100.0);
-    format!("{value:.digits$} {}", UNITS[unit])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_keep_three_digits() {
-        assert_eq!(bytes(512), "512 B");
-        assert_eq!(bytes(32 << 10), "32 KiB");
-        assert_eq!(bytes(2_147_483_647), "2.0 GiB");
-        assert_eq!(bytes(25_600_000_000), "23.8 GiB");
-    }
 }

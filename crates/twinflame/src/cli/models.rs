@@ -39,9 +39,7 @@ pub(super) fn run(_: &ModelsArgs) -> anyhow::Result<()> {
         column.set_cell_alignment(CellAlignment::Right);
     }
     println!("{table}\n");
-    println!(
-        "Parameters leave out running statistics. GFLOPs: one image and one text of full length, forward,"
-    );
+    println!("Parameters leave out running statistics. GFLOPs: one image and one text of full length, forward,");
     println!("two operations for each multiply-add of a matrix product or convolution.");
     Ok(())
 }
@@ -72,11 +70,7 @@ fn image_tower(config: &ClipConfig) -> String {
     let vision = &config.vision_cfg;
     match (vision.layers, vision.patch_size) {
         (Layers::Depth(layers), patch) => {
-            format!(
-                "ViT {layers}x{}/{}",
-                vision.width,
-                patch.unwrap_or_default()
-            )
+            format!("ViT {layers}x{}/{}", vision.width, patch.unwrap_or_default())
         }
         (Layers::Stages(stages), _) => {
             let stages = stages.map(|blocks| blocks.to_string()).join("-");
@@ -89,10 +83,7 @@ fn text_tower(config: &ClipConfig) -> String {
     let text = &config.text_cfg;
     match text.kind {
         TextKind::Transformer => {
-            format!(
-                "{}x{}, {} tokens",
-                text.layers, text.width, text.context_length
-            )
+            format!("{}x{}, {} tokens", text.layers, text.width, text.context_length)
         }
         TextKind::Cbow => format!("CBOW {}, {} tokens", text.width, text.context_length),
     }

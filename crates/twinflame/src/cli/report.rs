@@ -49,10 +49,7 @@ pub(super) fn install_panic_hook() {
             return;
         }
         // `twinflame models | head` closes the pipe early; that is no failure.
-        if info
-            .payload_as_str()
-            .is_some_and(|text| text.starts_with(CLOSED_PIPE))
-        {
+        if info.payload_as_str().is_some_and(|text| text.starts_with(CLOSED_PIPE)) {
             std::process::exit(0);
         }
         eprintln!("{}", panic_line(info));
@@ -101,9 +98,6 @@ mod tests {
             message: "recipe",
             cause: Some(Box::new(middle)),
         };
-        assert_eq!(
-            paragraph(&outer),
-            "recipe\n  because: cannot read a.toml: no such file"
-        );
+        assert_eq!(paragraph(&outer), "recipe\n  because: cannot read a.toml: no such file");
     }
 }

@@ -18,3 +18,29 @@ pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
     }
     table
 }
+
+/// A size in the largest binary unit that leaves it at least 1.
+pub(super) fn bytes(size: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = size as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(value.fract() != 0.0 && value < 100.0);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_keep_three_digits() {
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(32 << 10), "32 KiB");
+        assert_eq!(bytes(2_147_483_647), "2.0 GiB");
+        assert_eq!(bytes(25_600_000_000), "23.8 GiB");
+    }
+}

@@ -88,10 +88,7 @@ pub fn adapters(backend: Backend) -> Result<Vec<Adapter>, String> {
     probe(|| list(backend))
 }
 
-#[allow(
-    unreachable_patterns,
-    reason = "which arms exist depends on the features"
-)]
+#[allow(unreachable_patterns, reason = "which arms exist depends on the features")]
 fn list(backend: Backend) -> Vec<Adapter> {
     match backend {
         #[cfg(feature = "cpu")]

@@ -32,13 +32,7 @@ impl Backend {
     ];
 
     /// The backends of a GPU, the fastest way to the same card first.
-    pub(super) const GPU_BY_PREFERENCE: [Self; 5] = [
-        Self::Cuda,
-        Self::Rocm,
-        Self::Metal,
-        Self::Vulkan,
-        Self::Wgpu,
-    ];
+    pub(super) const GPU_BY_PREFERENCE: [Self; 5] = [Self::Cuda, Self::Rocm, Self::Metal, Self::Vulkan, Self::Wgpu];
 
     /// Name on the command line, and of the Cargo feature that compiles the backend in.
     pub fn name(self) -> &'static str {
@@ -86,9 +80,7 @@ impl Backend {
 
     /// The backends of this binary.
     pub fn compiled() -> impl Iterator<Item = Self> {
-        Self::ALL
-            .into_iter()
-            .filter(|backend| backend.is_compiled())
+        Self::ALL.into_iter().filter(|backend| backend.is_compiled())
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {

@@ -11,13 +11,7 @@ use burn::tensor::{Device, DeviceType};
 use super::{Adapter, AdapterKind, Backend};
 
 /// Parts of the names of rasterisers that some drivers report as GPUs.
-const SOFTWARE_NAMES: [&str; 5] = [
-    "llvmpipe",
-    "softpipe",
-    "lavapipe",
-    "swiftshader",
-    "basic render",
-];
+const SOFTWARE_NAMES: [&str; 5] = ["llvmpipe", "softpipe", "lavapipe", "swiftshader", "basic render"];
 
 /// The adapters of `backend`, which is [`Backend::Wgpu`], [`Backend::Vulkan`] or [`Backend::Metal`].
 pub(super) fn list(backend: Backend) -> Vec<Adapter> {
@@ -83,10 +77,7 @@ fn info_of<'a>(device: &Device, infos: &'a [wgpu::AdapterInfo]) -> Option<&'a wg
         WgpuDeviceKind::Cpu => (wgpu::DeviceType::Cpu, 0),
         WgpuDeviceKind::DefaultDevice | WgpuDeviceKind::Existing(_) => return None,
     };
-    infos
-        .iter()
-        .filter(|info| info.device_type == device_type)
-        .nth(index)
+    infos.iter().filter(|info| info.device_type == device_type).nth(index)
 }
 
 fn kind_of(info: &wgpu::AdapterInfo) -> AdapterKind {
@@ -121,16 +112,8 @@ mod tests {
     #[test]
     fn a_rasteriser_is_software_whatever_its_driver_calls_it() {
         for (name, device_type, expected) in [
-            (
-                "AMD Radeon",
-                wgpu::DeviceType::DiscreteGpu,
-                AdapterKind::Discrete,
-            ),
-            (
-                "llvmpipe (LLVM 15)",
-                wgpu::DeviceType::Cpu,
-                AdapterKind::Software,
-            ),
+            ("AMD Radeon", wgpu::DeviceType::DiscreteGpu, AdapterKind::Discrete),
+            ("llvmpipe (LLVM 15)", wgpu::DeviceType::Cpu, AdapterKind::Software),
             (
                 "Virtio-GPU Venus (llvmpipe)",
                 wgpu::DeviceType::VirtualGpu,

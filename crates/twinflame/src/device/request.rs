@@ -31,9 +31,7 @@ impl FromStr for Request {
     type Err = DeviceError;
 
     fn from_str(text: &str) -> Result<Self, DeviceError> {
-        let unknown = || DeviceError::Unknown {
-            given: text.to_owned(),
-        };
+        let unknown = || DeviceError::Unknown { given: text.to_owned() };
         let lower = text.trim().to_ascii_lowercase();
         if lower == "auto" {
             return Ok(Self::Auto);

@@ -47,11 +47,7 @@ fn auto() -> Result<Selected, DeviceError> {
         match start(&adapter) {
             Ok(name) => {
                 let why = format!("the best GPU that {} finds", join(&gpu_backends));
-                return Ok(selected(
-                    &adapter,
-                    &name,
-                    &with_failures(&why, &passed_over),
-                ));
+                return Ok(selected(&adapter, &name, &with_failures(&why, &passed_over)));
             }
             Err(reason) => passed_over.push(format!("{} does not start: {reason}", adapter.id)),
         }
