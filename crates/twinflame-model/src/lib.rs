@@ -25,6 +25,7 @@
 pub mod attention;
 pub mod block;
 pub mod image;
+pub mod loss;
 pub mod text;
 
 mod activation;

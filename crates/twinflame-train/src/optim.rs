@@ -1,0 +1,268 @@
+//! AdamW with CLIP's decay groups, and the learning-rate schedule, from one config.
+
+use burn::{
+    module::{Module, ModuleVisitor, Param, ParamGroup},
+    optim::{AdamWConfig, ModuleOptimizer},
+    tensor::Tensor,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use twinflame_model::Clip;
+
+use crate::schedule::{Schedule, ScheduleKind};
+
+/// Optimiser and learning-rate schedule of a run (`[optim]` in a recipe).
+///
+/// Defaults are open_clip's, except for the warm-up: it has 10,000 steps, we have 10 % of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimConfig {
+    /// Learning rate at the end of the warm-up.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta_1: f64,
+    /// Decay of the second moment. Default: 0.98 for a Vision Transformer, 0.999 for a ResNet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta_2: Option<f64>,
+    /// Added to the root of the second moment. Default: 1e-6 for a Vision Transformer, 1e-8 for a ResNet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
+    /// Decoupled weight decay of matrices and kernels. Vectors (gains, biases, class embedding) and
+    /// `logit_scale` never decay.
+    pub weight_decay: f64,
+    /// Whether positional embeddings decay. They do in OpenAI's rule and in open_clip up to version 3,
+    /// later open_clip exempts them. Default: true, as in version 3.3 that the tests compare with.
+    pub decay_positional_embedding: bool,
+    /// Steps of the linear warm-up. At most one of this and `warmup_fraction`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<u64>,
+    /// Share of all steps that is warm-up, 0 to 1. Default: 0.1, if `warmup_steps` is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_fraction: Option<f64>,
+    /// Learning rate after the warm-up.
+    pub schedule: ScheduleKind,
+}
+
+/// Share of the run that is warm-up if the recipe does not say.
+const WARMUP_FRACTION: f64 = 0.1;
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self {
+            lr: 5e-4,
+            beta_1: 0.9,
+            beta_2: None,
+            epsilon: None,
+            weight_decay: 0.2,
+            decay_positional_embedding: true,
+            warmup_steps: None,
+            warmup_fraction: None,
+            schedule: ScheduleKind::Cosine,
+        }
+    }
+}
+
+/// A value in `[optim]` that cannot be used.
+#[derive(Debug, Error, PartialEq)]
+pub enum OptimError {
+    /// A number is outside its range.
+    #[error("optim.{key} = {value} is out of range: it must be {allowed}")]
+    OutOfRange {
+        /// The field.
+        key: &'static str,
+        /// What was given.
+        value: f64,
+        /// What would be right.
+        allowed: &'static str,
+    },
+    /// The warm-up is given twice.
+    #[error("optim.warmup_steps = {steps} and optim.warmup_fraction = {fraction} exclude each other: keep one")]
+    WarmupTwice {
+        /// Given steps.
+        steps: u64,
+        /// Given share.
+        fraction: f64,
+    },
+    /// The warm-up is longer than the run.
+    #[error("optim.warmup_steps = {steps} is more than the {total} steps of the run")]
+    WarmupTooLong {
+        /// Given steps.
+        steps: u64,
+        /// Steps of the run.
+        total: u64,
+    },
+}
+
+impl OptimConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`OptimError`] names the key, the value and what would be right.
+    pub fn validate(&self) -> Result<(), OptimError> {
+        let check = |key, value: f64, ok: bool, allowed| {
+            if ok {
+                Ok(())
+            } else {
+                Err(OptimError::OutOfRange { key, value, allowed })
+            }
+        };
+        let beta = |key, value| check(key, value, (0.0..1.0).contains(&value), "in [0, 1)");
+        let finite = |x: f64| x.is_finite() && x >= 0.0;
+        check("lr", self.lr, finite(self.lr), "finite and at least 0")?;
+        beta("beta_1", self.beta_1)?;
+        beta("beta_2", self.beta_2.unwrap_or_default())?;
+        let epsilon = self.epsilon.unwrap_or(1.0);
+        check(
+            "epsilon",
+            epsilon,
+            finite(epsilon) && epsilon > 0.0,
+            "finite and above 0",
+        )?;
+        let decay = self.weight_decay;
+        check("weight_decay", decay, finite(decay), "finite and at least 0")?;
+        let fraction = self.warmup_fraction.unwrap_or_default();
+        let in_range = (0.0..=1.0).contains(&fraction);
+        check("warmup_fraction", fraction, in_range, "in [0, 1]")?;
+        match (self.warmup_steps, self.warmup_fraction) {
+            (Some(steps), Some(fraction)) => Err(OptimError::WarmupTwice { steps, fraction }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The learning rate of a run of `total_steps` optimiser steps.
+    ///
+    /// # Errors
+    /// If a value is invalid, or the warm-up is longer than the run.
+    pub fn schedule(&self, total_steps: u64) -> Result<Schedule, OptimError> {
+        self.validate()?;
+        let warmup_steps = match self.warmup_steps {
+            Some(steps) if steps > total_steps => {
+                return Err(OptimError::WarmupTooLong {
+                    steps,
+                    total: total_steps,
+                });
+            }
+            Some(steps) => steps,
+            None => {
+                let fraction = self.warmup_fraction.unwrap_or(WARMUP_FRACTION);
+                (fraction * total_steps as f64).round() as u64
+            }
+        };
+        Ok(Schedule::new(self.lr, warmup_steps, total_steps, self.schedule))
+    }
+}
+
+/// Betas and epsilon that CLIP was trained with, by the family of its image encoder.
+///
+/// Radford et al. 2021, table 18; open_clip takes them from the name of the model.
+fn family_defaults(model: &Clip) -> (f64, f64) {
+    match model.num_patches() {
+        Some(_) => (0.98, 1e-6),
+        None => (0.999, 1e-8),
+    }
+}
+
+/// AdamW for a [`ClipTask`](crate::task::ClipTask) that holds `model`, in two groups: with and without decay.
+///
+/// Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>. open_clip's rule exempts parameters of
+/// fewer than two dimensions and those named after norms, biases or the scale, which are the same ones here:
+/// [`no_decay_paths`] lists them.
+#[must_use]
+pub fn adamw(config: &OptimConfig, model: &Clip) -> ModuleOptimizer {
+    let (beta_2, epsilon) = family_defaults(model);
+    let adamw = AdamWConfig::new()
+        .with_beta_1(config.beta_1 as f32)
+        .with_beta_2(config.beta_2.unwrap_or(beta_2) as f32)
+        .with_epsilon(config.epsilon.unwrap_or(epsilon) as f32)
+        .with_weight_decay(config.weight_decay as f32);
+    // By path and not by id: loading a checkpoint replaces the ids.
+    let paths: Vec<String> = no_decay_paths(config, model)
+        .into_iter()
+        .map(|path| format!("{MODEL_FIELD}.{path}"))
+        .collect();
+    adamw.init().with_group(
+        ParamGroup::from_paths(paths),
+        adamw.clone().with_weight_decay(0.0).build(),
+        None,
+    )
+}
+
+/// Field of [`ClipTask`](crate::task::ClipTask) that holds the trained model.
+const MODEL_FIELD: &str = "model";
+
+/// Paths within `model` of the parameters that do not decay.
+#[must_use]
+pub fn no_decay_paths(config: &OptimConfig, model: &Clip) -> Vec<String> {
+    let mut collector = NoDecay {
+        decay_positional_embedding: config.decay_positional_embedding,
+        path: Vec::new(),
+        found: Vec::new(),
+    };
+    model.visit(&mut collector);
+    collector.found
+}
+
+struct NoDecay {
+    decay_positional_embedding: bool,
+    path: Vec<String>,
+    found: Vec<String>,
+}
+
+impl ModuleVisitor for NoDecay {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
+        let is_positional = self.path.last().is_some_and(|n| n == "positional_embedding");
+        if D < 2 || (is_positional && !self.decay_positional_embedding) {
+            self.found.push(self.path.join("."));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_up_is_a_tenth_of_the_run_by_default() {
+        let schedule = OptimConfig::default().schedule(2_400).expect("valid");
+        assert_eq!(schedule.warmup_steps, 240);
+    }
+
+    #[test]
+    fn a_warm_up_longer_than_the_run_is_an_error() {
+        let config = OptimConfig {
+            warmup_steps: Some(11),
+            ..OptimConfig::default()
+        };
+        assert_eq!(
+            config.schedule(10),
+            Err(OptimError::WarmupTooLong { steps: 11, total: 10 })
+        );
+        assert_eq!(config.schedule(11).expect("valid").warmup_steps, 11);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let config = OptimConfig {
+            beta_2: Some(1.0),
+            ..OptimConfig::default()
+        };
+        assert_eq!(
+            config.validate().expect_err("beta_2 of 1").to_string(),
+            "optim.beta_2 = 1 is out of range: it must be in [0, 1)"
+        );
+        let config = OptimConfig {
+            warmup_steps: Some(3),
+            warmup_fraction: Some(0.5),
+            ..OptimConfig::default()
+        };
+        assert!(matches!(config.validate(), Err(OptimError::WarmupTwice { .. })));
+    }
+}

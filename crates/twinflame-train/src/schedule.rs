@@ -1,0 +1,145 @@
+//! Learning rate over steps: linear warm-up, then cosine or constant.
+
+use std::f64::consts::PI;
+
+use burn::{
+    lr_scheduler::{LrScheduler, LrSchedulerRecord},
+    optim::LearningRate,
+};
+use serde::{Deserialize, Serialize};
+
+/// Shape of the learning rate after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleKind {
+    /// Half a cosine from the base rate to zero at the last step.
+    #[default]
+    Cosine,
+    /// The base rate.
+    Constant,
+}
+
+/// The learning rate of every step, set before the step.
+///
+/// open_clip's schedules: `base * (step + 1) / warmup` during the warm-up, then
+/// `base * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2`, without a floor.
+///
+/// burn's `Sequential` of `Linear` and `Cosine` gives the same numbers, but refuses a warm-up of one step or of the
+/// whole run, and restores its counters through the default device, which may be one that is not there. This one
+/// is a pure function of the step, so that it can also be asked about any other step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// Rate at the end of the warm-up.
+    pub base_lr: f64,
+    /// Steps of the linear warm-up.
+    pub warmup_steps: u64,
+    /// Steps of the whole run, warm-up included.
+    pub total_steps: u64,
+    /// Shape after the warm-up.
+    pub kind: ScheduleKind,
+    next_step: u64,
+}
+
+/// Key of the step counter in a scheduler record.
+const STEP_KEY: &str = "step";
+
+impl Schedule {
+    /// A schedule that starts at step 0.
+    #[must_use]
+    pub fn new(base_lr: f64, warmup_steps: u64, total_steps: u64, kind: ScheduleKind) -> Self {
+        Self {
+            base_lr,
+            warmup_steps,
+            total_steps,
+            kind,
+            next_step: 0,
+        }
+    }
+
+    /// The rate of one step, counted from 0. After the last step a cosine stays at zero.
+    #[must_use]
+    pub fn at(&self, step: u64) -> f64 {
+        if step < self.warmup_steps {
+            return self.base_lr * (step + 1) as f64 / self.warmup_steps as f64;
+        }
+        match self.kind {
+            ScheduleKind::Constant => self.base_lr,
+            ScheduleKind::Cosine => {
+                let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
+                let position = (step - self.warmup_steps).min(length);
+                let angle = PI * position as f64 / length as f64;
+                0.5 * (1.0 + angle.cos()) * self.base_lr
+            }
+        }
+    }
+
+    /// The step whose rate [`LrScheduler::step`] gives next.
+    #[must_use]
+    pub fn next_step(&self) -> u64 {
+        self.next_step
+    }
+}
+
+impl LrScheduler for Schedule {
+    fn step(&mut self) -> LearningRate {
+        let lr = self.at(self.next_step);
+        self.next_step += 1;
+        lr
+    }
+
+    fn to_record(&self) -> LrSchedulerRecord {
+        LrSchedulerRecord::new().with_scalar(STEP_KEY, self.next_step)
+    }
+
+    fn load_record(&mut self, record: LrSchedulerRecord) {
+        if let Some(step) = record.scalar(STEP_KEY) {
+            self.next_step = step;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(lr: f64, expected: f64) {
+        assert!((lr - expected).abs() <= 1e-6 * expected, "{lr} is not {expected}");
+    }
+
+    #[test]
+    fn reference_values_of_ten_thousand_steps() {
+        let schedule = Schedule::new(5e-4, 2_000, 10_000, ScheduleKind::Cosine);
+        close(schedule.at(0), 2.5e-7);
+        close(schedule.at(999), 2.5e-4);
+        close(schedule.at(1_999), 5e-4);
+        close(schedule.at(2_000), 5e-4);
+        close(schedule.at(4_000), 4.267_766_95e-4);
+        close(schedule.at(6_000), 2.5e-4);
+        close(schedule.at(8_000), 7.322_330_47e-5);
+        close(schedule.at(9_999), 1.927_657e-11);
+        assert_eq!(schedule.at(20_000), 0.0);
+    }
+
+    #[test]
+    fn warm_up_of_the_whole_run_is_allowed() {
+        let schedule = Schedule::new(1.0, 4, 4, ScheduleKind::Cosine);
+        assert_eq!(schedule.at(0), 0.25);
+        assert_eq!(schedule.at(3), 1.0);
+    }
+
+    #[test]
+    fn stepping_follows_the_formula_and_resumes_from_a_record() {
+        let mut straight = Schedule::new(1e-3, 2, 9, ScheduleKind::Cosine);
+        let rates: Vec<f64> = (0..9).map(|_| straight.step()).collect();
+        assert_eq!(rates, (0..9).map(|s| straight.at(s)).collect::<Vec<_>>());
+
+        let mut first = Schedule::new(1e-3, 2, 9, ScheduleKind::Cosine);
+        first.step();
+        first.step();
+        first.step();
+        let mut resumed = Schedule::new(1e-3, 2, 9, ScheduleKind::Cosine);
+        resumed.load_record(first.to_record());
+        assert_eq!(resumed.next_step(), 3);
+        assert_eq!(resumed.step(), rates[3]);
+    }
+}

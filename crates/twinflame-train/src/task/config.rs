@@ -1,0 +1,162 @@
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use twinflame_model::loss::{ClipLoss, ContrastiveLoss, SigLipLoss};
+
+use crate::precision::{Precision, PrecisionError};
+
+/// What is trained and how a step is computed (`[task]` in a recipe).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum TaskConfig {
+    /// Contrastive image-text training.
+    Clip(ClipTaskConfig),
+}
+
+/// Settings of a [`ClipTask`](super::ClipTask).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClipTaskConfig {
+    /// `"clip"` (softmax, default) or `"siglip"` (sigmoid; needs a `logit_bias` in the model).
+    pub loss: LossKind,
+    /// `"diagonal"` (default) or `"by-id"`: pairs that share an image or caption id are not negatives.
+    pub targets: TargetKind,
+    /// Pairs that are on the device at a time. Default: the whole batch. The gradient is that of the whole batch
+    /// either way, for about a third more computation; only BatchNorm sees smaller batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch_size: Option<usize>,
+    /// Averages the weights with this factor after each step, in `[0, 1)`: 0.999 looks back about 1,000 steps.
+    /// Default: no average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
+    /// Largest global L2 norm of the gradient; a longer one is scaled down. Default: no clipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_grad_norm: Option<f64>,
+    /// `"f32"` (default), `"bf16"` or `"f16"`: what the towers compute in.
+    pub precision: Precision,
+}
+
+/// Which contrastive loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossKind {
+    /// [`ClipLoss`].
+    #[default]
+    Clip,
+    /// [`SigLipLoss`].
+    Siglip,
+}
+
+impl LossKind {
+    /// The loss itself.
+    #[must_use]
+    pub fn loss(self) -> ContrastiveLoss {
+        match self {
+            Self::Clip => ContrastiveLoss::Clip(ClipLoss),
+            Self::Siglip => ContrastiveLoss::SigLip(SigLipLoss),
+        }
+    }
+}
+
+/// Which pairs of a batch are positives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetKind {
+    /// Only the pair itself.
+    #[default]
+    Diagonal,
+    /// All that share an image or caption id.
+    ById,
+}
+
+/// Settings that cannot be trained with.
+#[derive(Debug, Error, PartialEq)]
+pub enum TaskError {
+    /// A number is outside its range.
+    #[error("task.{key} = {value} is out of range: it must be {allowed}")]
+    OutOfRange {
+        /// The field.
+        key: &'static str,
+        /// What was given.
+        value: f64,
+        /// What would be right.
+        allowed: &'static str,
+    },
+    /// SigLIP without a bias does not train: at the start, nearly all pairs are negatives.
+    #[error(
+        "task.loss = \"siglip\" needs a model with a logit bias: set model.init_logit_bias (SigLIP starts at -10) and \
+         model.init_logit_scale (ln 10 = 2.302585)"
+    )]
+    MissingLogitBias,
+    /// The device lacks the float type.
+    #[error("task.{0}")]
+    Precision(#[from] PrecisionError),
+}
+
+impl ClipTaskConfig {
+    /// Checks every value that can be judged without a model or device.
+    ///
+    /// # Errors
+    /// [`TaskError`] names the key, the value and what would be right.
+    pub fn validate(&self) -> Result<(), TaskError> {
+        if self.micro_batch_size == Some(0) {
+            return Err(TaskError::OutOfRange {
+                key: "micro_batch_size",
+                value: 0.0,
+                allowed: "at least 1",
+            });
+        }
+        if let Some(value) = self.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
+            return Err(TaskError::OutOfRange {
+                key: "ema_decay",
+                value,
+                allowed: "in [0, 1)",
+            });
+        }
+        let is_norm = |norm: f64| norm.is_finite() && norm > 0.0;
+        if let Some(value) = self.max_grad_norm.filter(|norm| !is_norm(*norm)) {
+            return Err(TaskError::OutOfRange {
+                key: "max_grad_norm",
+                value,
+                allowed: "finite and above 0",
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<TaskConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn a_recipe_section_parses_and_a_typo_does_not() {
+        let TaskConfig::Clip(config) =
+            parse("kind = \"clip\"\ntargets = \"by-id\"\nmicro_batch_size = 32").expect("valid");
+        assert_eq!(config.targets, TargetKind::ById);
+        assert_eq!(config.micro_batch_size, Some(32));
+        assert_eq!(config.precision, Precision::F32);
+        let error = parse("kind = \"clip\"\nmicro_batch = 32").expect_err("typo");
+        assert!(error.to_string().contains("micro_batch"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let config = ClipTaskConfig {
+            ema_decay: Some(1.0),
+            ..ClipTaskConfig::default()
+        };
+        assert_eq!(
+            config.validate().expect_err("decay of 1").to_string(),
+            "task.ema_decay = 1 is out of range: it must be in [0, 1)"
+        );
+        let config = ClipTaskConfig {
+            max_grad_norm: Some(f64::NAN),
+            ..ClipTaskConfig::default()
+        };
+        assert!(config.validate().is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! Tasks: a model, a loss and a training step.
+//!
+//! A task exists because burn's `TrainStep` must be implemented on a module of our own, and it keeps training out of
+//! the models. [`ClipTask`] trains a CLIP; its config is [`ClipTaskConfig`].
+
+mod cached_step;
+mod clip_task;
+mod config;
+mod output;
+mod patch_dropout;
+mod upload;
+
+pub use clip_task::{ClipTask, Forward, MAX_LOGIT_SCALE};
+pub use config::{ClipTaskConfig, LossKind, TargetKind, TaskConfig, TaskError};
+pub use output::{ClipStepOutput, ClipStepValues, MatchingValues};
+pub use patch_dropout::{kept_patches, num_kept_patches};
+pub use upload::{DeviceBatch, upload_pixels};
