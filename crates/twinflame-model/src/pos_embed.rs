@@ -108,7 +108,10 @@ fn antialiased_taps(from: usize, to: usize) -> Taps {
                 .map(|input| (input, cubic((input as f64 - center + 0.5) / stretch, -0.5)))
                 .collect();
             let total: f64 = weights.iter().map(|tap| tap.1).sum();
-            weights.into_iter().map(|(input, weight)| (input, weight / total)).collect()
+            weights
+                .into_iter()
+                .map(|(input, weight)| (input, weight / total))
+                .collect()
         })
         .collect()
 }

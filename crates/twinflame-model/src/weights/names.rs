@@ -89,10 +89,7 @@ fn open_clip_name(path: &[String]) -> String {
             "blocks" => parts.extend(["transformer", "resblocks"]),
             "gamma" => parts.push("weight"),
             "beta" => parts.push("bias"),
-            "downsample" => parts.extend([
-                "downsample",
-                if inner.next() == Some("conv") { "0" } else { "1" },
-            ]),
+            "downsample" => parts.extend(["downsample", if inner.next() == Some("conv") { "0" } else { "1" }]),
             "in_proj" => match inner.next() {
                 Some("weight") => parts.push("in_proj_weight"),
                 _ => parts.push("in_proj_bias"),

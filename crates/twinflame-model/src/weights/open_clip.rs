@@ -127,10 +127,13 @@ pub fn save_open_clip(clip: &Clip, path: &Path) -> Result<(), WeightsError> {
     let views = tensors
         .iter()
         .map(|(name, data)| {
-            let dtype = if data.dtype == DType::I64 { Dtype::I64 } else { Dtype::F32 };
-            let view = TensorView::new(dtype, data.shape.to_vec(), data.as_bytes());
-            view.map(|view| (name.as_str(), view))
-                .map_err(WeightsError::Serialize)
+            let dtype = if data.dtype() == DType::I64 {
+                Dtype::I64
+            } else {
+                Dtype::F32
+            };
+            let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes());
+            view.map(|view| (name.as_str(), view)).map_err(WeightsError::Serialize)
         })
         .collect::<Result<Vec<_>, _>>()?;
     let bytes = safetensors::serialize(views, None).map_err(WeightsError::Serialize)?;
@@ -163,7 +166,7 @@ fn read(name: &str, view: &TensorView<'_>) -> Result<TensorData, WeightsError> {
 
 /// open_clip's tensor in the shape and order that `param` has here.
 fn fit(param: &NamedParam, tensor: TensorData, report: &mut LoadReport) -> Result<TensorData, WeightsError> {
-    let found = tensor.shape.to_vec();
+    let found = tensor.shape().to_vec();
     let expected = param.layout.open_clip_shape(&param.shape);
     let mut values: Vec<f32> = tensor.iter().collect();
     if found != expected {
@@ -191,9 +194,13 @@ fn resize(param: &NamedParam, values: &[f32], found: &[usize]) -> Option<Vec<f32
         (side > 0 && side * side + 1 == tokens).then_some([side; 2])
     };
     match param.name.as_str() {
-        "visual.positional_embedding" => {
-            Some(resize_grid(values, width, side(from)?, side(to)?, Resample::Antialiased))
-        }
+        "visual.positional_embedding" => Some(resize_grid(
+            values,
+            width,
+            side(from)?,
+            side(to)?,
+            Resample::Antialiased,
+        )),
         "positional_embedding" => Some(resize_sequence(values, width, to)),
         _ => None,
     }
@@ -295,7 +302,10 @@ mod tests {
 
         let lost = tensors(&|t| drop(t.remove("visual.proj")));
         let error = message(load_open_clip_tensors(&mut model, lost).unwrap_err());
-        assert!(error.contains("1 tensors are missing in the file: `visual.proj`"), "{error}");
+        assert!(
+            error.contains("1 tensors are missing in the file: `visual.proj`"),
+            "{error}"
+        );
 
         let extra = tensors(&|t| drop(t.insert("odd".into(), TensorData::from([1.0f32]))));
         let error = message(load_open_clip_tensors(&mut model, extra).unwrap_err());
@@ -303,7 +313,10 @@ mod tests {
 
         let wrong = tensors(&|t| drop(t.insert("ln_final.bias".into(), TensorData::from([1.0f32, 2.0]))));
         let error = message(load_open_clip_tensors(&mut model, wrong).unwrap_err());
-        assert!(error.contains("`ln_final.bias` has shape [2], the model needs [64]"), "{error}");
+        assert!(
+            error.contains("`ln_final.bias` has shape [2], the model needs [64]"),
+            "{error}"
+        );
 
         let file = message(load_open_clip(&mut model, Path::new("/nowhere/clip.safetensors")).unwrap_err());
         assert!(file.contains("/nowhere/clip.safetensors"), "{file}");
