@@ -9,8 +9,8 @@
     reason = "printing is what a command line is for"
 )]
 
-#[allow(dead_code, reason = "its users are the verbs that compute")]
 mod args;
+mod bench;
 mod devices;
 mod models;
 mod report;
@@ -34,6 +34,8 @@ enum Verb {
     Devices(devices::DevicesArgs),
     /// List the named model configurations with their size and cost
     Models(models::ModelsArgs),
+    /// Time a training step of a named model
+    Bench(bench::BenchArgs),
 }
 
 /// Parses the command line, runs the verb and reports what went wrong.
@@ -46,5 +48,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Devices(args) => devices::run(&args),
         Verb::Models(args) => models::run(&args),
+        Verb::Bench(args) => bench::run(&args),
     }
 }

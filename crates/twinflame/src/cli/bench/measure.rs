@@ -1,0 +1,281 @@
+//! The measurement itself.
+
+use std::time::{Duration, Instant};
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, Distribution, Tensor};
+use burn::train::TrainStep;
+use twinflame_data::{ImageTextBatch, Normalization};
+use twinflame_model::{ClipConfig, Pass};
+use twinflame_train::optim::{OptimConfig, adamw};
+use twinflame_train::precision::Precision;
+use twinflame_train::task::{ClipTask, ClipTaskConfig};
+
+use super::memory::peak_bytes;
+
+/// Steps before the clock starts: buffers are allocated and, on a GPU, kernels compiled and tuned.
+const WARM_UP_STEPS: usize = 2;
+
+/// Learning rate of the timed steps; its value changes no time.
+const LEARNING_RATE: f64 = 1e-4;
+
+/// What to time.
+#[derive(Clone, Debug)]
+pub(super) struct Workload {
+    pub(super) config: ClipConfig,
+    pub(super) batch_size: usize,
+    pub(super) micro_batch_size: Option<usize>,
+    pub(super) steps: usize,
+    pub(super) precision: Precision,
+}
+
+impl Workload {
+    /// Floating-point operations of a training step: a forward pass and, counted as twice that, a backward pass.
+    pub(super) fn step_flops(&self) -> f64 {
+        3.0 * self.config.flops().total as f64 * self.batch_size as f64
+    }
+
+    fn is_split(&self) -> bool {
+        self.micro_batch_size.is_none_or(|size| size >= self.batch_size)
+    }
+}
+
+/// Parts of a step, each timed until the device is idle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    /// Upload and normalisation.
+    pub(super) data: Duration,
+    pub(super) forward: Duration,
+    pub(super) backward: Duration,
+    /// Optimiser, clamp and average.
+    pub(super) optimizer: Duration,
+}
+
+/// What was timed.
+#[derive(Clone, Debug)]
+pub(super) struct Measurement {
+    /// Median time of a whole step, timed without a wait between its parts.
+    pub(super) step: Duration,
+    /// Median of each part; `None` for a step in micro-batches, whose parts alternate.
+    pub(super) parts: Option<Parts>,
+    /// Most memory held during the steps, in bytes.
+    pub(super) peak_bytes: Option<u64>,
+    /// Floating-point operations a second of a large square matrix product in the same precision.
+    pub(super) matmul_flops: f64,
+}
+
+impl Measurement {
+    pub(super) fn take(workload: &Workload, device: &Device) -> anyhow::Result<Self> {
+        let mut bench = Bench::new(workload, device)?;
+        for _ in 0..WARM_UP_STEPS {
+            bench.whole_step()?;
+        }
+        let mut steps = Vec::new();
+        let mut parts = Vec::new();
+        for _ in 0..workload.steps {
+            steps.push(bench.whole_step()?);
+            if workload.is_split() {
+                parts.push(bench.step_by_parts()?);
+            }
+        }
+        let peak_bytes = peak_bytes(device);
+        drop(bench);
+        Ok(Self {
+            step: median(steps.into_iter()),
+            parts: (!parts.is_empty()).then(|| Parts {
+                data: median(parts.iter().map(|parts| parts.data)),
+                forward: median(parts.iter().map(|parts| parts.forward)),
+                backward: median(parts.iter().map(|parts| parts.backward)),
+                optimizer: median(parts.iter().map(|parts| parts.optimizer)),
+            }),
+            peak_bytes,
+            matmul_flops: matmul_flops(device, workload.precision)?,
+        })
+    }
+}
+
+/// A task in training on a batch that stays the same.
+struct Bench {
+    device: Device,
+    // `optimize` consumes the task and returns its successor; it is only absent in between.
+    task: Option<ClipTask>,
+    optimizer: ModuleOptimizer,
+    batch: ImageTextBatch,
+}
+
+impl Bench {
+    fn new(workload: &Workload, device: &Device) -> anyhow::Result<Self> {
+        let model = workload.config.init(0, &device.clone().autodiff());
+        let optimizer = adamw(&OptimConfig::default(), &model);
+        let config = ClipTaskConfig {
+            micro_batch_size: workload.micro_batch_size,
+            precision: workload.precision,
+            ..ClipTaskConfig::default()
+        };
+        let patch_dropout = workload.config.vision_cfg.patch_dropout;
+        let task = ClipTask::new(model, config, patch_dropout, Normalization::default())?;
+        Ok(Self {
+            device: device.clone(),
+            task: Some(task),
+            optimizer,
+            batch: synthetic_batch(&workload.config, workload.batch_size),
+        })
+    }
+
+    fn whole_step(&mut self) -> anyhow::Result<Duration> {
+        let Some(task) = self.task.take() else {
+            anyhow::bail!("an earlier step failed");
+        };
+        let start = Instant::now();
+        let output = task.step(self.batch.clone());
+        let task = task.optimize(&mut self.optimizer, LEARNING_RATE.into(), output.grads);
+        self.device.sync()?;
+        self.task = Some(task);
+        Ok(start.elapsed())
+    }
+
+    fn step_by_parts(&mut self) -> anyhow::Result<Parts> {
+        let Some(task) = self.task.take() else {
+            anyhow::bail!("an earlier step failed");
+        };
+        let mut clock = Clock::start(&self.device)?;
+        let inputs = task.upload(&self.batch, 0..self.batch.len(), Pass::Train);
+        let targets = task.targets(&self.batch);
+        let data = clock.lap()?;
+        let output = task.forward_loss(inputs, &targets, Pass::Train);
+        let forward = clock.lap()?;
+        let grads = task.backward(&output);
+        drop(output);
+        let backward = clock.lap()?;
+        let task = task.optimize(&mut self.optimizer, LEARNING_RATE.into(), grads);
+        let optimizer = clock.lap()?;
+        self.task = Some(task);
+        Ok(Parts {
+            data,
+            forward,
+            backward,
+            optimizer,
+        })
+    }
+}
+
+/// A stopwatch that waits for the device before it reads the time.
+struct Clock<'a> {
+    device: &'a Device,
+    last: Instant,
+}
+
+impl<'a> Clock<'a> {
+    fn start(device: &'a Device) -> anyhow::Result<Self> {
+        device.sync()?;
+        Ok(Self {
+            device,
+            last: Instant::now(),
+        })
+    }
+
+    fn lap(&mut self) -> anyhow::Result<Duration> {
+        self.device.sync()?;
+        let now = Instant::now();
+        let lap = now - self.last;
+        self.last = now;
+        Ok(lap)
+    }
+}
+
+/// Pictures and texts of full length whose content follows a fixed pattern.
+fn synthetic_batch(config: &ClipConfig, batch_size: usize) -> ImageTextBatch {
+    let size = config.vision_cfg.image_size;
+    let context_length = config.text_cfg.context_length;
+    let vocab_size = config.text_cfg.vocab_size;
+    let scattered = |index: usize| index.wrapping_mul(2_654_435_761) >> 7;
+    let tokens = (0..batch_size * context_length).map(|index| {
+        // The largest id ends a text.
+        let is_last = index % context_length == context_length - 1;
+        let id = if is_last {
+            vocab_size - 1
+        } else {
+            scattered(index) % (vocab_size - 1)
+        };
+        i32::try_from(id).unwrap_or_default()
+    });
+    let ids: Vec<i64> = (0..).take(batch_size).collect();
+    ImageTextBatch {
+        images: (0..batch_size * size * size * 3)
+            .map(|index| (scattered(index) % 256) as u8)
+            .collect(),
+        image_size: [size, size],
+        tokens: tokens.collect(),
+        context_length,
+        image_ids: ids.clone(),
+        caption_ids: ids,
+        sample_indices: (0..batch_size).collect(),
+        sample_seeds: (0..).take(batch_size).collect(),
+        ..ImageTextBatch::default()
+    }
+}
+
+/// The best of several products of square matrices, large enough to keep the device busy.
+fn matmul_flops(device: &Device, precision: Precision) -> anyhow::Result<f64> {
+    const REPEATS: usize = 10;
+    let is_host = device.memory_pool_usage().is_none();
+    let size = if is_host { 1024 } else { 4096 };
+    let matrix = || Tensor::<2>::random([size, size], Distribution::Default, device).cast(precision.float_dtype());
+    let (left, right) = (matrix(), matrix());
+    let mut best = Duration::MAX;
+    for _ in 0..REPEATS {
+        let mut clock = Clock::start(device)?;
+        let product = left.clone().matmul(right.clone());
+        best = best.min(clock.lap()?);
+        drop(product);
+    }
+    Ok(2.0 * (size as f64).powi(3) / best.as_secs_f64())
+}
+
+/// The middle one; of an even number, the later of the middle two.
+fn median(times: impl Iterator<Item = Duration>) -> Duration {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_ignores_an_outlier() {
+        let times = [5, 1, 900].map(Duration::from_millis);
+        assert_eq!(median(times.into_iter()), Duration::from_millis(5));
+    }
+
+    #[test]
+    fn the_batch_has_the_shape_that_the_model_wants() {
+        let config = ClipConfig::named("tiny-vit").unwrap();
+        let batch = synthetic_batch(&config, 3);
+        assert_eq!(batch.len(), 3);
+        assert_eq!(batch.images.len(), 3 * 32 * 32 * 3);
+        assert_eq!(batch.tokens.len(), 3 * 16);
+        let largest = *batch.tokens.iter().max().unwrap();
+        assert_eq!(largest, 1023);
+        assert_eq!(batch.tokens.iter().filter(|id| **id == largest).count(), 3);
+    }
+
+    #[cfg(feature = "cpu")]
+    #[test]
+    fn a_step_has_parts_unless_it_runs_in_micro_batches() {
+        let mut workload = Workload {
+            config: ClipConfig::named("tiny-vit").unwrap(),
+            batch_size: 4,
+            micro_batch_size: None,
+            steps: 1,
+            precision: Precision::F32,
+        };
+        let whole = Measurement::take(&workload, &Device::flex()).unwrap();
+        assert!(whole.parts.is_some());
+        assert!(whole.matmul_flops > 0.0);
+        workload.micro_batch_size = Some(2);
+        let micro = Measurement::take(&workload, &Device::flex()).unwrap();
+        assert!(micro.parts.is_none());
+    }
+}

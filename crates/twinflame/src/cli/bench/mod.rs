@@ -1,0 +1,69 @@
+//! `twinflame bench`: what a training step of a named model costs here, and where its time goes.
+
+mod measure;
+mod memory;
+mod report;
+
+use clap::{Args, value_parser};
+use twinflame_model::ClipConfig;
+use twinflame_train::precision::Precision;
+
+use super::args::DeviceArg;
+use measure::{Measurement, Workload};
+
+/// Arguments of `twinflame bench`.
+#[derive(Args, Debug)]
+pub(super) struct BenchArgs {
+    /// Name of a configuration, as `twinflame models` lists them
+    #[arg(value_name = "PRESET")]
+    model: String,
+    /// Pairs in a step
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(2..))]
+    batch_size: u32,
+    /// Pairs on the device at a time; smaller than the batch, the whole step is timed but not its parts
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    micro_batch_size: Option<u32>,
+    /// Steps to time, after two that warm up
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
+    steps: u32,
+    /// Float type of the towers: f32, bf16 or f16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = parse_precision)]
+    precision: Precision,
+    /// Print one JSON object in place of the table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceArg,
+}
+
+/// Times training steps and prints the result.
+///
+/// # Errors
+///
+/// If there is no such model or device, or the device lacks the precision.
+pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    let config = ClipConfig::named(&args.model)?;
+    let selected = args.device.select()?;
+    let workload = Workload {
+        config,
+        batch_size: args.batch_size as usize,
+        micro_batch_size: args.micro_batch_size.map(|size| size as usize),
+        steps: args.steps as usize,
+        precision: args.precision,
+    };
+    let measured = Measurement::take(&workload, &selected.device)?;
+    let report = report::Report::new(&args.model, &selected, &workload, &measured);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{}", report.table());
+    }
+    Ok(())
+}
+
+fn parse_precision(text: &str) -> Result<Precision, String> {
+    Precision::ALL
+        .into_iter()
+        .find(|precision| precision.name() == text)
+        .ok_or_else(|| "expected f32, bf16 or f16".to_owned())
+}

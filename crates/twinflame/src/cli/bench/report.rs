@@ -1,0 +1,108 @@
+//! The result as a table or as JSON.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::measure::{Measurement, Workload};
+use crate::cli::table::bytes;
+use crate::device::Selected;
+
+/// Everything that a reader needs to compare two results.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Report {
+    model: String,
+    device: String,
+    device_description: String,
+    precision: &'static str,
+    batch_size: usize,
+    micro_batch_size: Option<usize>,
+    steps: usize,
+    /// Median, in milliseconds, as all times here.
+    step_ms: f64,
+    data_ms: Option<f64>,
+    forward_ms: Option<f64>,
+    backward_ms: Option<f64>,
+    optimizer_ms: Option<f64>,
+    samples_per_second: f64,
+    peak_memory_bytes: Option<u64>,
+    /// Three forward passes' worth, by the count of `twinflame models`.
+    model_flops_per_step: f64,
+    model_flops_per_second: f64,
+    matmul_flops_per_second: f64,
+    share_of_matmul_rate: f64,
+}
+
+impl Report {
+    pub(super) fn new(model: &str, selected: &Selected, workload: &Workload, measured: &Measurement) -> Self {
+        let seconds = measured.step.as_secs_f64();
+        let flops = workload.step_flops();
+        let part = |pick: fn(&super::measure::Parts) -> Duration| {
+            measured.parts.as_ref().map(|parts| milliseconds(pick(parts)))
+        };
+        Self {
+            model: model.to_owned(),
+            device: selected.id.clone(),
+            device_description: selected.description.clone(),
+            precision: workload.precision.name(),
+            batch_size: workload.batch_size,
+            micro_batch_size: workload.micro_batch_size,
+            steps: workload.steps,
+            step_ms: milliseconds(measured.step),
+            data_ms: part(|parts| parts.data),
+            forward_ms: part(|parts| parts.forward),
+            backward_ms: part(|parts| parts.backward),
+            optimizer_ms: part(|parts| parts.optimizer),
+            samples_per_second: workload.batch_size as f64 / seconds,
+            peak_memory_bytes: measured.peak_bytes,
+            model_flops_per_step: flops,
+            model_flops_per_second: flops / seconds,
+            matmul_flops_per_second: measured.matmul_flops,
+            share_of_matmul_rate: flops / seconds / measured.matmul_flops,
+        }
+    }
+
+    /// The report for a reader on a terminal.
+    pub(super) fn table(&self) -> String {
+        let mut text = format!(
+            "{}, batch {}{}, {}, {}: median of {} steps\n",
+            self.model,
+            self.batch_size,
+            self.micro_batch_size
+                .map(|size| format!(" by {size}"))
+                .unwrap_or_default(),
+            self.precision,
+            self.device,
+            self.steps,
+        );
+        let mut line = |name: &str, value: String| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {name:<16} {value:>14}");
+        };
+        line("step", format!("{:.1} ms", self.step_ms));
+        for (name, part) in [
+            ("  data", self.data_ms),
+            ("  forward", self.forward_ms),
+            ("  backward", self.backward_ms),
+            ("  optimiser", self.optimizer_ms),
+        ] {
+            if let Some(part) = part {
+                line(name, format!("{part:.1} ms"));
+            }
+        }
+        line("samples", format!("{:.1} /s", self.samples_per_second));
+        if let Some(peak) = self.peak_memory_bytes {
+            line("peak memory", bytes(peak));
+        }
+        let giga = |flops: f64| format!("{:.1} GFLOP/s", flops / 1e9);
+        line("model", giga(self.model_flops_per_second));
+        line("matrix product", giga(self.matmul_flops_per_second));
+        line("share", format!("{:.0} %", 100.0 * self.share_of_matmul_rate));
+        text.trim_end().to_owned()
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
