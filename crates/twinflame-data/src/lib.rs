@@ -1,15 +1,28 @@
 //! Image-text data for Twinflame: files to batches, on the host.
 //!
+//! - [`dataset`]: where samples come from: the embedded emoji set, a folder with a caption table, ALBEF's JSON lists
+//! - [`decode`], [`resize`], [`transform`]: files to pixels as open_clip and Pillow have them
+//! - [`tokenizer`], [`caption`]: texts to ids, and which text of a picture a training step shows
+//! - [`loader`]: worker threads that turn samples into [`ImageTextBatch`]es, in an order and with an augmentation that
+//!   depend on the seed, the pass over the data and the sample index alone
+//! - [`report`]: what was found wrong with the data
+//!
 //! Nothing here touches a device: images stay `u8` and captions become ids; the training task uploads them.
 
 pub mod batch;
+pub mod caption;
+pub mod dataset;
 pub mod decode;
+pub mod loader;
+pub mod report;
 pub mod resize;
 pub mod tokenizer;
 pub mod transform;
 
 pub use batch::ImageTextBatch;
+pub use dataset::{DataConfig, DataError, EvalSet, SampleError, Source};
 pub use decode::{DecodeError, DecodeLimits, DecodedImage, PixelLayout, decode};
+pub use loader::{EvalImageBatch, EvalImages, ImageTextLoader, LoaderConfig, LoaderError, LoaderMode, Pipeline};
 pub use tokenizer::{Tokenizer, TokenizerConfig, TokenizerError, clean_caption};
 pub use transform::{
     Normalization, OPENAI_MEAN, OPENAI_STD, RgbTensor, Transform, TransformConfig, TransformError,

@@ -42,10 +42,10 @@ mod tests {
 
     fn check(activation: Activation, expected: [f32; 6]) {
         let x = Tensor::<1>::from_floats(INPUT, &Device::flex());
-        activation.forward(x).into_data().assert_approx_eq::<f32>(
-            &TensorData::from(expected),
-            Tolerance::absolute(2e-7),
-        );
+        activation
+            .forward(x)
+            .into_data()
+            .assert_approx_eq::<f32>(&TensorData::from(expected), Tolerance::absolute(2e-7));
     }
 
     #[test]

@@ -40,25 +40,12 @@ impl Attention {
     pub(crate) fn new(init: &Init, width: usize, n_heads: usize, std: Option<[f64; 2]>) -> Self {
         let [in_values, out_values] = match std {
             Some([in_std, out_std]) => [Values::Normal(in_std), Values::Normal(out_std)],
-            None => [
-                Values::xavier_uniform(width, 3 * width),
-                Values::torch_default(width),
-            ],
+            None => [Values::xavier_uniform(width, 3 * width), Values::torch_default(width)],
         };
         let zero = Some(Values::Constant(0.0));
         Self {
-            in_proj: init.linear(
-                ["in_proj_weight", "in_proj_bias"],
-                [width, 3 * width],
-                in_values,
-                zero,
-            ),
-            out_proj: init.linear(
-                ["out_proj.weight", "out_proj.bias"],
-                [width, width],
-                out_values,
-                zero,
-            ),
+            in_proj: init.linear(["in_proj_weight", "in_proj_bias"], [width, 3 * width], in_values, zero),
+            out_proj: init.linear(["out_proj.weight", "out_proj.bias"], [width, width], out_values, zero),
             n_heads,
         }
     }
@@ -111,9 +98,7 @@ impl Attention {
         let part = |from: usize, parts: usize| {
             (
                 weight.clone().narrow(1, from * width, parts * width),
-                in_bias
-                    .clone()
-                    .map(|bias| bias.narrow(0, from * width, parts * width)),
+                in_bias.clone().map(|bias| bias.narrow(0, from * width, parts * width)),
             )
         };
         let (q_weight, q_bias) = part(0, 1);

@@ -82,8 +82,7 @@ impl Mlp {
 
     /// `[.., width]` to `[.., width]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.c_proj
-            .forward(self.activation.forward(self.c_fc.forward(x)))
+        self.c_proj.forward(self.activation.forward(self.c_fc.forward(x)))
     }
 }
 

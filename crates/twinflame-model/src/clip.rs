@@ -66,9 +66,7 @@ impl Clip {
             Layers::Depth(layers) => {
                 let patch_size = vision.patch_size.unwrap_or(vision.image_size);
                 let activation = config.activation();
-                ImageEncoder::Vit(Vit::new(
-                    &visual, vision, layers, patch_size, embed_dim, activation,
-                ))
+                ImageEncoder::Vit(Vit::new(&visual, vision, layers, patch_size, embed_dim, activation))
             }
             Layers::Stages(stages) => ImageEncoder::ResNet(ModifiedResNet::new(&visual, vision, stages, embed_dim)),
         };
@@ -83,9 +81,7 @@ impl Clip {
             image_encoder,
             text_encoder,
             logit_scale: scalar("logit_scale", config.init_logit_scale),
-            logit_bias: config
-                .init_logit_bias
-                .map(|value| scalar("logit_bias", value)),
+            logit_bias: config.init_logit_bias.map(|value| scalar("logit_bias", value)),
         }
     }
 

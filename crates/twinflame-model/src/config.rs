@@ -3,12 +3,7 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Clip,
-    activation::Activation,
-    error::ConfigError,
-    presets::presets,
-};
+use crate::{Clip, activation::Activation, error::ConfigError, presets::presets};
 
 /// `ln(1 / 0.07)`: the initial logit scale (Radford et al. 2021, section 2.5).
 pub const DEFAULT_LOGIT_SCALE: f64 = 2.659_260_036_932_778;
@@ -263,7 +258,12 @@ impl VisionConfig {
             require_positive("vision_cfg.layers", blocks)?;
         }
         require_divides("2 (half of the stem)", 2, "vision_cfg.width", self.width)?;
-        require_divides("32 (the ResNet's reduction)", 32, "vision_cfg.image_size", self.image_size)?;
+        require_divides(
+            "32 (the ResNet's reduction)",
+            32,
+            "vision_cfg.image_size",
+            self.image_size,
+        )?;
         require_divides("vision_cfg.head_width", self.head_width, "32 * width", self.width * 32)?;
         if self.patch_dropout != 0.0 {
             return Err(ConfigError::PatchDropoutOfResNet(self.patch_dropout));
@@ -365,7 +365,10 @@ mod tests {
         let size = RN50.replace("224", "225");
         assert!(message(&size).contains("225"), "{}", message(&size));
         let unknown = ClipConfig::named("vit-b-31").unwrap_err().to_string();
-        assert!(unknown.contains("vit-b-31") && unknown.contains("vit-b-32"), "{unknown}");
+        assert!(
+            unknown.contains("vit-b-31") && unknown.contains("vit-b-32"),
+            "{unknown}"
+        );
     }
 
     #[test]

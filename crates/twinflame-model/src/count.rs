@@ -66,7 +66,8 @@ fn resnet(config: &VisionConfig, stages: [usize; 4], embed_dim: usize) -> usize 
         let planes = width << stage;
         let channels_out = planes * EXPANSION;
         for index in 0..blocks {
-            body += conv_norm(channels_in, planes, 1) + conv_norm(planes, planes, 3) + conv_norm(planes, channels_out, 1);
+            body +=
+                conv_norm(channels_in, planes, 1) + conv_norm(planes, planes, 3) + conv_norm(planes, channels_out, 1);
             if index == 0 {
                 body += conv_norm(channels_in, channels_out, 1);
             }
@@ -148,7 +149,15 @@ mod tests {
 
     #[test]
     fn the_model_has_as_many() {
-        for name in ["rn50", "vit-g-14", "emoji-rn", "emoji-vit", "emoji-cbow", "tiny-rn", "tiny-vit"] {
+        for name in [
+            "rn50",
+            "vit-g-14",
+            "emoji-rn",
+            "emoji-vit",
+            "emoji-cbow",
+            "tiny-rn",
+            "tiny-vit",
+        ] {
             let config = ClipConfig::named(name).unwrap();
             // Nothing is drawn or allocated: parameters are made when they are first used.
             let mut visitor = Trainable::default();

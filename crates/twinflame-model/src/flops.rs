@@ -118,7 +118,10 @@ mod tests {
             let flops = ClipConfig::named(name).unwrap().flops();
             for (actual, expected) in [(flops.image, image), (flops.text, text), (flops.total, total)] {
                 let giga = actual as f64 / 1e9;
-                assert!((giga - expected).abs() <= 0.0051, "{name}: {giga} instead of {expected}");
+                assert!(
+                    (giga - expected).abs() <= 0.0051,
+                    "{name}: {giga} instead of {expected}"
+                );
             }
         }
     }

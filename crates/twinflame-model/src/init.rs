@@ -80,12 +80,7 @@ impl<'a> Init<'a> {
         }
     }
 
-    pub(crate) fn param<const D: usize>(
-        &self,
-        name: &str,
-        shape: [usize; D],
-        values: Values,
-    ) -> Param<Tensor<D>> {
+    pub(crate) fn param<const D: usize>(&self, name: &str, shape: [usize; D], values: Values) -> Param<Tensor<D>> {
         let seed = self.seed;
         let stream = stream_of(&format!("{}{name}", self.prefix));
         Param::uninitialized(
@@ -94,13 +89,8 @@ impl<'a> Init<'a> {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(stream);
                 let data = TensorData::new(values.draw(shape.iter().product(), &mut rng), shape);
-                let tensor = device
-                    .memory_persistent_allocations(data, |data| Tensor::from_data(data, device));
-                if require_grad {
-                    tensor.require_grad()
-                } else {
-                    tensor
-                }
+                let tensor = device.memory_persistent_allocations(data, |data| Tensor::from_data(data, device));
+                if require_grad { tensor.require_grad() } else { tensor }
             },
             self.device.clone(),
             true,
@@ -130,9 +120,7 @@ impl<'a> Init<'a> {
 
     /// Gain 1, bias 0, epsilon 1e-5 as in PyTorch.
     pub(crate) fn layer_norm(&self, d_model: usize) -> LayerNorm {
-        LayerNormConfig::new(d_model)
-            .with_epsilon(1e-5)
-            .init(self.device)
+        LayerNormConfig::new(d_model).with_epsilon(1e-5).init(self.device)
     }
 }
 

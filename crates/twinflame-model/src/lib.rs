@@ -26,7 +26,9 @@ pub mod attention;
 pub mod block;
 pub mod image;
 pub mod loss;
+pub mod pos_embed;
 pub mod text;
+pub mod weights;
 
 mod activation;
 mod batch_norm;

@@ -82,9 +82,7 @@ impl Module for RunningStat {
 
     fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
         let before = self.value();
-        let (id, after, _) = mapper
-            .map_float(Param::initialized(self.id, before.clone()))
-            .consume();
+        let (id, after, _) = mapper.map_float(Param::initialized(self.id, before.clone())).consume();
         if after.dtype() != before.dtype() {
             return self;
         }

@@ -70,7 +70,6 @@ impl AttentionPool {
         let k = split(self.k_proj.forward(x.clone())); // [batch, heads, tokens, d_head]
         let v = split(self.v_proj.forward(x));
         let weights = softmax(q.matmul(k.swap_dims(2, 3)), 3); // [batch, heads, 1, tokens]
-        self.c_proj
-            .forward(weights.matmul(v).reshape([batch, channels]))
+        self.c_proj.forward(weights.matmul(v).reshape([batch, channels]))
     }
 }

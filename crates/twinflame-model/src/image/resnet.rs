@@ -2,22 +2,11 @@
 
 use burn::{
     module::Module,
-    tensor::{
-        Tensor,
-        activation::relu,
-        assert_shape,
-        module::avg_pool2d,
-        ops::AvgPoolOptions,
-    },
+    tensor::{Tensor, activation::relu, assert_shape, module::avg_pool2d, ops::AvgPoolOptions},
 };
 
 use super::{AttentionPool, Conv};
-use crate::{
-    BlockOutput, Pass,
-    batch_norm::BatchNorm,
-    config::VisionConfig,
-    init::Init,
-};
+use crate::{BlockOutput, Pass, batch_norm::BatchNorm, config::VisionConfig, init::Init};
 
 /// Channels out of a bottleneck per channel inside it (He et al. 2015, <https://arxiv.org/abs/1512.03385>).
 pub(crate) const EXPANSION: usize = 4;
@@ -113,10 +102,7 @@ impl ModifiedResNet {
             for block in blocks {
                 x = block.forward(x, pass);
             }
-            outputs.push(BlockOutput::new(
-                format!("layer{}", index + 1),
-                x.clone().flatten(2, 3),
-            ));
+            outputs.push(BlockOutput::new(format!("layer{}", index + 1), x.clone().flatten(2, 3)));
         }
         let features = self.attnpool.forward(x);
         let [batch, embed_dim] = features.dims();

@@ -111,10 +111,7 @@ impl Vit {
         outputs.push(BlockOutput::new("ln_pre", x.clone()));
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, Visibility::All);
-            outputs.push(BlockOutput::new(
-                format!("transformer.resblocks.{layer}"),
-                x.clone(),
-            ));
+            outputs.push(BlockOutput::new(format!("transformer.resblocks.{layer}"), x.clone()));
         }
         let x = self.ln_post.forward(x);
         outputs.push(BlockOutput::new("ln_post", x.clone()));

@@ -61,10 +61,7 @@ impl Cbow {
         let [_, _, width] = x.dims();
         let count = (end + 1).float().cast(burn::tensor::FloatDType::from(x.dtype())); // [batch, 1]
         let weights = Tensor::<2>::zeros([batch, context], (&x.device(), x.dtype())).mask_fill(real, 1.0) / count;
-        let mean = weights
-            .reshape([batch, 1, context])
-            .matmul(x)
-            .reshape([batch, width]);
+        let mean = weights.reshape([batch, 1, context]).matmul(x).reshape([batch, width]);
         self.text_projection.forward(mean)
     }
 }

@@ -39,12 +39,7 @@ mod tests {
     #[test]
     fn the_first_end_counts() {
         let tokens = Tensor::<2, Int>::from_ints([[8, 3, 9, 9], [8, 9, 0, 0], [8, 1, 2, 3]], &Device::flex());
-        let ends = |pool| {
-            end_of_text(&tokens, pool)
-                .into_data()
-                .iter::<i64>()
-                .collect::<Vec<_>>()
-        };
+        let ends = |pool| end_of_text(&tokens, pool).into_data().iter::<i64>().collect::<Vec<_>>();
         assert_eq!(ends(TextPool::Argmax), [2, 1, 0]);
         assert_eq!(ends(TextPool::Eos(9)), [2, 1, 3]);
     }

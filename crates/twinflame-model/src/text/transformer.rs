@@ -93,8 +93,8 @@ impl TextTransformer {
                 }
                 let [batch, context, _] = x.dims();
                 let later = positions(&tokens).greater(end.clone().expand([batch, context]));
-                let bias = Tensor::<2>::zeros([batch, context], (&x.device(), x.dtype()))
-                    .mask_fill(later, f32::NEG_INFINITY);
+                let bias =
+                    Tensor::<2>::zeros([batch, context], (&x.device(), x.dtype())).mask_fill(later, f32::NEG_INFINITY);
                 last.forward_one(x, pick, Some(bias))
             }
         };
@@ -108,10 +108,7 @@ impl TextTransformer {
         let mut outputs = Vec::with_capacity(self.blocks.len() + 1);
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, Visibility::Causal);
-            outputs.push(BlockOutput::new(
-                format!("transformer.resblocks.{layer}"),
-                x.clone(),
-            ));
+            outputs.push(BlockOutput::new(format!("transformer.resblocks.{layer}"), x.clone()));
         }
         let x = self.ln_final.forward(x);
         outputs.push(BlockOutput::new("ln_final", x.clone()));

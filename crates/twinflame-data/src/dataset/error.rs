@@ -1,0 +1,165 @@
+//! Errors of opening a source and of reading one sample.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::emoji::Vendor;
+use crate::caption::CaptionMixError;
+use crate::decode::DecodeError;
+use crate::report::OpenReport;
+
+/// Why a source cannot be opened.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// A file or folder that cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Path as configured.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// `path` is not a folder.
+    #[error("data path {} is not a folder: give the folder that the image paths are relative to", path.display())]
+    NotAFolder {
+        /// Path as configured.
+        path: PathBuf,
+    },
+    /// No caption file in a folder.
+    #[error("no captions.csv, captions.tsv or captions.jsonl in {}; set captions to the caption file's name", folder.display())]
+    NoCaptionFile {
+        /// Folder searched.
+        folder: PathBuf,
+    },
+    /// More than one caption file in a folder.
+    #[error("{} has {}; set captions to the one to use", folder.display(), found.join(" and "))]
+    ManyCaptionFiles {
+        /// Folder searched.
+        folder: PathBuf,
+        /// Names found.
+        found: Vec<String>,
+    },
+    /// A caption file of unknown kind.
+    #[error("caption file {}: unknown ending; it must be .csv, .tsv or .jsonl", file.display())]
+    Ending {
+        /// Caption file.
+        file: PathBuf,
+    },
+    /// A column that the table does not have.
+    #[error("{} has no column {column:?}; its columns are {}. Set {key} to the right one", file.display(), found.join(", "))]
+    MissingColumn {
+        /// Caption file.
+        file: PathBuf,
+        /// Column looked for.
+        column: String,
+        /// Key of the configuration that names the column.
+        key: &'static str,
+        /// Columns of the file.
+        found: Vec<String>,
+    },
+    /// A separator that is not one byte.
+    #[error("separator {separator:?} is not an ASCII character")]
+    Separator {
+        /// Value found.
+        separator: char,
+    },
+    /// A row that cannot be read.
+    #[error("{}, {place}: {message}", file.display())]
+    Row {
+        /// Caption file.
+        file: PathBuf,
+        /// Where: "line 7" or "entry 7".
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// `paths` of a JSON source is empty.
+    #[error("paths is empty: list at least one JSON file")]
+    NoPaths,
+    /// Nothing usable was found.
+    #[error("no usable sample in {}: {report}", path.display())]
+    NoSamples {
+        /// Folder or first file.
+        path: PathBuf,
+        /// What was found instead.
+        report: Box<OpenReport>,
+    },
+    /// An emoji vendor outside its split.
+    #[error("vendor {} is not part of split {split:?}, which has {}", vendor.name(), allowed.join(", "))]
+    Vendor {
+        /// Vendor asked for.
+        vendor: Vendor,
+        /// Split asked for.
+        split: &'static str,
+        /// Vendors of the split.
+        allowed: Vec<&'static str>,
+    },
+    /// An empty list of vendors.
+    #[error("vendors is empty: leave it out for all vendors of the split")]
+    NoVendors,
+    /// A probability outside 0 to 1.
+    #[error("{key} = {value}: it is a probability, from 0 to 1")]
+    Probability {
+        /// Key of the configuration.
+        key: &'static str,
+        /// Value found.
+        value: f64,
+    },
+    /// A caption mix that cannot be drawn from.
+    #[error(transparent)]
+    Captions(#[from] CaptionMixError),
+    /// A damaged embedded file: a broken build, not a user's mistake.
+    #[error("the embedded {file} is damaged: {message}")]
+    Embedded {
+        /// File in the repository.
+        file: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// Why one sample gives no pixels.
+#[derive(Debug, Error)]
+pub enum SampleError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Image file.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The bytes are no image, or one beyond the limits.
+    #[error("{name}: {source}")]
+    Decode {
+        /// The sample.
+        name: String,
+        /// Cause.
+        source: DecodeError,
+    },
+    /// An embedded sheet is damaged.
+    #[error(transparent)]
+    Embedded(DataError),
+    /// Decoder or transform panicked: a defect of theirs, met by this image.
+    #[error("{name}: the decoder panicked: {message}")]
+    Panicked {
+        /// The sample.
+        name: String,
+        /// Panic message.
+        message: String,
+    },
+}
+
+impl SampleError {
+    /// The kind of failure, under which reports count it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "cannot read file",
+            Self::Decode { source, .. } => source.reason(),
+            Self::Embedded(_) => "damaged embedded image",
+            Self::Panicked { .. } => "decoder panicked",
+        }
+    }
+}

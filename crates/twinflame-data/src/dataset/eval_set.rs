@@ -1,0 +1,151 @@
+//! The two sides of a retrieval evaluation and which belongs to which.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Source;
+
+/// Images, captions and the relation between them, many to many.
+///
+/// Both sides are dense rows from 0. An image and a caption match if the caption describes the image's id or has the same
+/// text as one that does (compared after trimming): of two photos captioned "a dog", both are right answers to
+/// "a dog". A query counts as found when any of its positives is in the top k.
+///
+/// Captions stay as many as the source lists, as the published protocols count them: 5 per image in Flickr30k and COCO,
+/// one per emoji here (several vendors' pictures share it).
+#[derive(Clone, Debug)]
+pub struct EvalSet {
+    source: Arc<dyn Source>,
+    samples: Vec<usize>,
+    captions: Vec<String>,
+    image_captions: Vec<Vec<usize>>,
+    caption_images: Vec<Vec<usize>>,
+}
+
+/// A class set with the class of each image row of an [`EvalSet`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvalClasses {
+    /// What the classes are: "groups".
+    pub name: String,
+    /// Class names.
+    pub names: Vec<String>,
+    /// Index into `names` for each image row; `None` where the class is not known.
+    pub labels: Vec<Option<usize>>,
+}
+
+impl EvalSet {
+    /// The evaluation set of a source.
+    pub fn new(source: Arc<dyn Source>) -> Self {
+        let samples = source.eval_images();
+        let listed = source.eval_captions();
+
+        // Captions with one text form a group; an image matches all captions of each group that describes its id.
+        let mut group_of_text: HashMap<&str, usize> = HashMap::new();
+        let mut captions_of_group: Vec<Vec<usize>> = Vec::new();
+        let mut groups_of_id: HashMap<i64, Vec<usize>> = HashMap::new();
+        for (row, (image_id, text)) in listed.iter().enumerate() {
+            let group = *group_of_text.entry(text.trim()).or_insert_with(|| {
+                captions_of_group.push(Vec::new());
+                captions_of_group.len() - 1
+            });
+            captions_of_group[group].push(row);
+            let groups = groups_of_id.entry(*image_id).or_default();
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+
+        let mut caption_images = vec![Vec::new(); listed.len()];
+        let image_captions: Vec<Vec<usize>> = samples
+            .iter()
+            .enumerate()
+            .map(|(image, &sample)| {
+                let groups = groups_of_id
+                    .get(&source.image_id(sample))
+                    .map_or(&[][..], Vec::as_slice);
+                let mut captions: Vec<usize> = groups
+                    .iter()
+                    .flat_map(|&group| &captions_of_group[group])
+                    .copied()
+                    .collect();
+                captions.sort_unstable();
+                for &caption in &captions {
+                    caption_images[caption].push(image);
+                }
+                captions
+            })
+            .collect();
+        let captions = listed.into_iter().map(|(_, text)| text.to_owned()).collect();
+        Self {
+            source,
+            samples,
+            captions,
+            image_captions,
+            caption_images,
+        }
+    }
+
+    /// Number of image rows.
+    pub fn num_images(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Number of caption rows.
+    pub fn num_captions(&self) -> usize {
+        self.captions.len()
+    }
+
+    /// The captions, in row order.
+    pub fn captions(&self) -> &[String] {
+        &self.captions
+    }
+
+    /// The captions that match image row `image`, ascending. Empty if none describes it.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn captions_of_image(&self, image: usize) -> &[usize] {
+        &self.image_captions[image]
+    }
+
+    /// The images that match caption row `caption`, ascending. Empty for a caption that is only a distractor: leave it out as a query.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn images_of_caption(&self, caption: usize) -> &[usize] {
+        &self.caption_images[caption]
+    }
+
+    /// Where the images come from.
+    pub fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
+    /// The sample of the source that image row `image` shows.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn sample(&self, image: usize) -> usize {
+        self.samples[image]
+    }
+
+    /// Names image row `image` in tables and messages.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn image_name(&self, image: usize) -> String {
+        self.source.name(self.samples[image])
+    }
+
+    /// The class sets of the source, labelled by image row.
+    pub fn classes(&self) -> Vec<EvalClasses> {
+        let by_row = |labels: &[Option<usize>]| self.samples.iter().map(|&sample| labels[sample]).collect();
+        let sets = self.source.classes().into_iter();
+        sets.map(|set| EvalClasses {
+            labels: by_row(&set.labels),
+            name: set.name,
+            names: set.names,
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,23 @@
+//! Where samples come from, and what evaluation compares.
+//!
+//! A [`Source`] is opened from a [`DataConfig`]; opening checks it ([`OpenReport`](crate::report::OpenReport)).
+//! Training takes random draws ([`Source::draw`]), evaluation fixed pictures and captions ([`EvalSet`]).
+
+pub mod emoji;
+
+mod config;
+mod error;
+mod eval_set;
+mod folder;
+mod json;
+mod listed;
+mod source;
+
+pub use config::DataConfig;
+pub use emoji::{Background, EmojiConfig, EmojiSource, EmojiSplit, Vendor};
+pub use error::{DataError, SampleError};
+pub use eval_set::{EvalClasses, EvalSet};
+pub use folder::FolderConfig;
+pub use json::JsonConfig;
+pub use listed::ListedSource;
+pub use source::{Classes, Draw, Source};

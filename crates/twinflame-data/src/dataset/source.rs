@@ -1,0 +1,73 @@
+//! What every source of samples offers.
+
+use std::fmt::Debug;
+
+use rand::rngs::ChaCha8Rng;
+
+use super::SampleError;
+use crate::decode::DecodedImage;
+use crate::report::OpenReport;
+
+/// One training sample, drawn.
+#[derive(Debug)]
+pub struct Draw {
+    /// The image, with a background where the source chose one.
+    pub image: DecodedImage,
+    /// One caption.
+    pub caption: String,
+    /// Equal for images of one thing; see [`Source::image_id`].
+    pub image_id: i64,
+}
+
+/// A set of classes with the class of each sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classes {
+    /// What the classes are: "groups".
+    pub name: String,
+    /// Class names.
+    pub names: Vec<String>,
+    /// Index into `names` for each sample of the source; `None` where the class is not known.
+    pub labels: Vec<Option<usize>>,
+}
+
+/// Image-caption samples with random access.
+///
+/// Indices are `0..num_samples()`; methods that take one panic beyond.
+pub trait Source: Debug + Send + Sync {
+    /// Number of training samples.
+    fn num_samples(&self) -> usize;
+
+    /// Equal for samples that show the same thing and must not be each other's negatives.
+    fn image_id(&self, index: usize) -> i64;
+
+    /// Names a sample in messages: a path, or emoji and vendor.
+    fn name(&self, index: usize) -> String;
+
+    /// Draws the sample for a training step. A pure function of `index` and the state of `rng`.
+    ///
+    /// # Errors
+    /// If the image cannot be read or decoded.
+    fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError>;
+
+    /// The image for evaluation, without any random choice.
+    ///
+    /// # Errors
+    /// If the image cannot be read or decoded.
+    fn image(&self, index: usize) -> Result<DecodedImage, SampleError>;
+
+    /// The captions for evaluation, at least one.
+    fn captions(&self, index: usize) -> Vec<&str>;
+
+    /// The samples whose images an evaluation compares: each image once.
+    fn eval_images(&self) -> Vec<usize>;
+
+    /// The captions of an evaluation, each with the image id it describes. Ids without an image are allowed: such a
+    /// caption is a distractor for images and no query of its own.
+    fn eval_captions(&self) -> Vec<(i64, &str)>;
+
+    /// Class sets for zero-shot classification and linear probes.
+    fn classes(&self) -> Vec<Classes>;
+
+    /// What opening the source found.
+    fn report(&self) -> &OpenReport;
+}

@@ -1,0 +1,253 @@
+//! One epoch of batches.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::data::dataloader::{DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+
+use super::image_text::{Cursor, Inner};
+use super::pipeline::{Processed, guarded};
+use super::plan::Plan;
+use super::pool::OrderedPool;
+use super::seed::{Purpose, derive};
+use super::{LoaderError, LoaderMode};
+use crate::batch::ImageTextBatch;
+use crate::dataset::SampleError;
+
+/// Samples that a worker takes at a time: few, so that all workers share the first batch and a drop is prompt.
+const CHUNK: usize = 16;
+
+/// Neighbouring samples of one batch.
+struct Chunk {
+    pass: usize,
+    samples: Vec<usize>,
+}
+
+type Results = Vec<Result<Processed, SampleError>>;
+
+/// The batches of one epoch from a cursor on.
+pub(super) struct BatchIterator {
+    inner: Arc<Inner>,
+    /// Started at the first batch asked for; gone after the last one or an error.
+    pool: Option<OrderedPool<Chunk, Results>>,
+    epoch: usize,
+    /// Next batch to hand out.
+    next: usize,
+    /// Next batch to submit.
+    ahead: usize,
+    end: usize,
+    plan: Option<(usize, Plan)>,
+    failed: bool,
+}
+
+impl BatchIterator {
+    pub(super) fn new(inner: Arc<Inner>, start: Cursor) -> Self {
+        let end = inner.batches_per_epoch();
+        let next = start.batch.min(end);
+        Self {
+            inner,
+            pool: None,
+            epoch: start.epoch,
+            next,
+            ahead: next,
+            end,
+            plan: None,
+            failed: false,
+        }
+    }
+
+    fn start_pool(inner: &Arc<Inner>) -> Result<OrderedPool<Chunk, Results>, LoaderError> {
+        let chunks = inner.config.batch_size.div_ceil(CHUNK) * (inner.config.prefetch_batches + 1);
+        let work = {
+            let inner = inner.clone();
+            move |chunk: Chunk| {
+                chunk
+                    .samples
+                    .iter()
+                    .map(|&sample| inner.load(chunk.pass, sample))
+                    .collect()
+            }
+        };
+        OrderedPool::new(inner.config.worker_count().min(chunks), chunks, Arc::new(work))
+    }
+
+    /// The pass that batch `batch` of this epoch belongs to, and its samples.
+    fn samples(&mut self, batch: usize) -> (usize, Vec<usize>) {
+        let in_pass = self.inner.planner.num_batches();
+        let (pass, batch) = match self.inner.mode {
+            LoaderMode::Eval => (0, batch),
+            LoaderMode::Train => {
+                let overall = self.epoch * self.end + batch;
+                (overall / in_pass, overall % in_pass)
+            }
+        };
+        let plan = match self.plan.take() {
+            Some((planned, plan)) if planned == pass => plan,
+            _ => self.inner.planner.plan(pass),
+        };
+        let samples = plan.batch(batch).to_vec();
+        self.plan = Some((pass, plan));
+        (pass, samples)
+    }
+
+    fn submit_ahead(&mut self, pool: &mut OrderedPool<Chunk, Results>) {
+        while self.ahead < self.end && self.ahead < self.next + self.inner.config.prefetch_batches {
+            let (pass, samples) = self.samples(self.ahead);
+            for samples in samples.chunks(CHUNK) {
+                pool.submit(Chunk {
+                    pass,
+                    samples: samples.to_vec(),
+                });
+            }
+            self.ahead += 1;
+        }
+    }
+
+    fn load_next(&mut self) -> Result<ImageTextBatch, LoaderError> {
+        let mut pool = match self.pool.take() {
+            Some(pool) => pool,
+            None => Self::start_pool(&self.inner)?,
+        };
+        self.submit_ahead(&mut pool);
+        let (pass, samples) = self.samples(self.next);
+        let mut results = Vec::with_capacity(samples.len());
+        while results.len() < samples.len()
+            && let Some(chunk) = pool.next()
+        {
+            results.extend(chunk);
+        }
+        self.next += 1;
+        // The workers go on while the batch is put together and used.
+        self.submit_ahead(&mut pool);
+        self.pool = Some(pool);
+        self.inner.assemble(pass, &samples, results)
+    }
+}
+
+impl Iterator for BatchIterator {
+    type Item = Result<ImageTextBatch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed || self.next >= self.end {
+            self.pool = None;
+            return None;
+        }
+        let asked = Instant::now();
+        let (epoch, index) = (self.epoch, self.next);
+        let batch = self.load_next();
+        if batch.is_err() {
+            self.failed = true;
+            self.pool = None;
+        }
+        Some(batch.map_err(DatasetError::new).map(|mut batch| {
+            batch.epoch = epoch;
+            batch.index = index;
+            batch.data_wait = asked.elapsed();
+            batch
+        }))
+    }
+}
+
+impl DataLoaderIterator<ImageTextBatch> for BatchIterator {
+    fn progress(&self) -> Progress {
+        let unit = Some("samples".to_owned());
+        Progress::new(self.inner.planned(self.next), self.inner.planned(self.end), unit)
+    }
+}
+
+impl Inner {
+    fn load(&self, pass: usize, sample: usize) -> Result<Processed, SampleError> {
+        let seed = derive(self.seed, Purpose::Sample, pass, sample);
+        self.load_with(sample, seed)
+    }
+
+    fn load_with(&self, sample: usize, seed: u64) -> Result<Processed, SampleError> {
+        let source = self.source.as_ref();
+        guarded(source, sample, || {
+            self.pipeline.process(source, sample, self.mode, seed)
+        })
+    }
+
+    /// Puts a batch together; counts and replaces or leaves out what is unreadable.
+    fn assemble(&self, pass: usize, samples: &[usize], results: Results) -> Result<ImageTextBatch, LoaderError> {
+        let mut batch = ImageTextBatch {
+            context_length: self.pipeline.context_length(),
+            ..ImageTextBatch::default()
+        };
+        let mut ids = None;
+        for (&sample, result) in samples.iter().zip(results) {
+            let seed = derive(self.seed, Purpose::Sample, pass, sample);
+            match (result, self.mode) {
+                (Ok(processed), _) => batch.push(sample, seed, processed, samples.len()),
+                (Err(error), LoaderMode::Eval) => self.count_bad(sample, &error)?,
+                (Err(error), LoaderMode::Train) => {
+                    self.count_bad(sample, &error)?;
+                    let ids = ids.get_or_insert_with(|| samples.iter().map(|&s| self.source.image_id(s)).collect());
+                    let (sample, seed, processed) = self.replacement(pass, sample, ids)?;
+                    batch.push(sample, seed, processed, samples.len());
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    fn count_bad(&self, sample: usize, error: &SampleError) -> Result<(), LoaderError> {
+        let mut bad = self.bad();
+        bad.add(sample, error.reason(), || error.to_string());
+        let max = self.config.max_bad_samples;
+        if bad.total() > max {
+            return Err(LoaderError::TooManyBad {
+                max,
+                bad: Box::new(bad.clone()),
+            });
+        }
+        Ok(())
+    }
+
+    /// The first readable sample from a random position on; `ids` are the image ids of the batch.
+    fn replacement(
+        &self,
+        pass: usize,
+        replaced: usize,
+        ids: &mut HashSet<i64>,
+    ) -> Result<(usize, u64, Processed), LoaderError> {
+        let seed = derive(self.seed, Purpose::Replacement, pass, replaced);
+        let first = (seed % self.range.len() as u64) as usize;
+        for step in 0..self.range.len() {
+            let sample = self.range.start + (first + step) % self.range.len();
+            let id = self.source.image_id(sample);
+            if sample == replaced || (self.config.distinct_ids && ids.contains(&id)) {
+                continue;
+            }
+            match self.load_with(sample, seed) {
+                Ok(processed) => {
+                    ids.insert(id);
+                    return Ok((sample, seed, processed));
+                }
+                Err(error) => self.count_bad(sample, &error)?,
+            }
+        }
+        Err(LoaderError::NoReplacement {
+            name: self.source.name(replaced),
+            bad: Box::new(self.bad().clone()),
+        })
+    }
+}
+
+impl ImageTextBatch {
+    fn push(&mut self, sample: usize, seed: u64, processed: Processed, expected: usize) {
+        if self.is_empty() {
+            self.images.reserve_exact(expected * processed.pixels.len());
+            self.tokens.reserve_exact(expected * processed.tokens.len());
+            self.image_size = [processed.size; 2];
+        }
+        self.images.extend_from_slice(&processed.pixels);
+        self.tokens.extend_from_slice(&processed.tokens);
+        self.image_ids.push(processed.image_id);
+        self.caption_ids.push(processed.caption_id);
+        self.sample_indices.push(sample);
+        self.sample_seeds.push(seed);
+    }
+}

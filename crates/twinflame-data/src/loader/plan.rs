@@ -1,0 +1,209 @@
+//! Which samples make which batch.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+
+use super::LoaderMode;
+use super::seed::{Purpose, derive};
+use crate::dataset::Source;
+
+/// Plans the passes over the samples of a range. A pass is a pure function of the seed and its number.
+#[derive(Debug)]
+pub(super) struct Planner {
+    range: Range<usize>,
+    batch_size: usize,
+    num_batches: usize,
+    order: Order,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// As the source has them, a short batch at the end.
+    Sequential,
+    /// Shuffled anew in each pass; what does not fill a batch is left out of the pass.
+    Shuffled { seed: u64 },
+    /// Shuffled so that no two samples of a batch share a group; `group_of[i]` is the group of sample `range.start + i`.
+    Distinct {
+        seed: u64,
+        group_of: Vec<usize>,
+        num_groups: usize,
+    },
+}
+
+/// The batches of a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    samples: Vec<usize>,
+    batch_size: usize,
+}
+
+impl Plan {
+    /// Samples of batch `batch`.
+    pub(super) fn batch(&self, batch: usize) -> &[usize] {
+        let start = batch * self.batch_size;
+        &self.samples[start..(start + self.batch_size).min(self.samples.len())]
+    }
+}
+
+impl Planner {
+    pub(super) fn sequential(range: Range<usize>, batch_size: usize) -> Self {
+        let num_batches = range.len().div_ceil(batch_size);
+        Self {
+            range,
+            batch_size,
+            num_batches,
+            order: Order::Sequential,
+        }
+    }
+
+    pub(super) fn shuffled(range: Range<usize>, batch_size: usize, seed: u64) -> Self {
+        let num_batches = range.len() / batch_size;
+        Self {
+            range,
+            batch_size,
+            num_batches,
+            order: Order::Shuffled { seed },
+        }
+    }
+
+    pub(super) fn distinct(source: &dyn Source, range: Range<usize>, batch_size: usize, seed: u64) -> Self {
+        let mut groups: HashMap<i64, usize> = HashMap::new();
+        let mut sizes: Vec<usize> = Vec::new();
+        let mut group_of = Vec::with_capacity(range.len());
+        for index in range.clone() {
+            let group = *groups.entry(source.image_id(index)).or_insert_with(|| {
+                sizes.push(0);
+                sizes.len() - 1
+            });
+            sizes[group] += 1;
+            group_of.push(group);
+        }
+        let num_batches = most_distinct_batches(&sizes, batch_size);
+        Self {
+            range,
+            batch_size,
+            num_batches,
+            order: Order::Distinct {
+                seed,
+                group_of,
+                num_groups: sizes.len(),
+            },
+        }
+    }
+
+    /// Batches of every pass.
+    pub(super) fn num_batches(&self) -> usize {
+        self.num_batches
+    }
+
+    /// Different image ids, where they matter.
+    pub(super) fn num_groups(&self) -> Option<usize> {
+        match &self.order {
+            Order::Distinct { num_groups, .. } => Some(*num_groups),
+            _ => None,
+        }
+    }
+
+    /// Samples of every pass.
+    pub(super) fn num_samples(&self) -> usize {
+        match self.order {
+            Order::Sequential => self.range.len(),
+            _ => self.num_batches * self.batch_size,
+        }
+    }
+
+    /// The plan of pass `pass`.
+    pub(super) fn plan(&self, pass: usize) -> Plan {
+        let mut samples: Vec<usize> = self.range.clone().collect();
+        match &self.order {
+            Order::Sequential => {}
+            Order::Shuffled { seed } => {
+                samples.shuffle(&mut order_rng(*seed, pass));
+                samples.truncate(self.num_samples());
+            }
+            Order::Distinct {
+                seed,
+                group_of,
+                num_groups,
+            } => {
+                let mut rng = order_rng(*seed, pass);
+                samples.shuffle(&mut rng);
+                samples = self.deal(&samples, group_of, *num_groups, &mut rng);
+            }
+        }
+        Plan {
+            samples,
+            batch_size: self.batch_size,
+        }
+    }
+
+    /// Deals shuffled samples to batches like cards, one group after another: a group has at most as many samples as there
+    /// are batches, so that no batch gets two of them, and all batches are filled alike.
+    fn deal(&self, shuffled: &[usize], group_of: &[usize], num_groups: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+        let mut groups = vec![Vec::new(); num_groups];
+        let mut kept = 0;
+        for &sample in shuffled {
+            let group = &mut groups[group_of[sample - self.range.start]];
+            if kept < self.num_samples() && group.len() < self.num_batches {
+                group.push(sample);
+                kept += 1;
+            }
+        }
+        groups.shuffle(rng);
+        // Neighbouring batches share groups; in random order they are not neighbours in time.
+        let mut place: Vec<usize> = (0..self.num_batches).collect();
+        place.shuffle(rng);
+        let mut samples = vec![0; self.num_samples()];
+        for (turn, sample) in groups.into_iter().flatten().enumerate() {
+            let batch = place[turn % self.num_batches];
+            samples[batch * self.batch_size + turn / self.num_batches] = sample;
+        }
+        samples
+    }
+}
+
+fn order_rng(seed: u64, pass: usize) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(derive(seed, Purpose::Order, pass, 0))
+}
+
+/// The largest number `n` of full batches without a repeated group.
+///
+/// A group of `c` samples can be in `min(c, n)` batches. If these sum to `n * batch_size` or more, dealing fills `n` batches; if
+/// not, nothing can.
+fn most_distinct_batches(group_sizes: &[usize], batch_size: usize) -> usize {
+    let total: usize = group_sizes.iter().sum();
+    let fills = |n: usize| group_sizes.iter().map(|&size| size.min(n)).sum::<usize>() >= n * batch_size;
+    // Concave in n and 0 at 0, so that it holds up to some n and not beyond.
+    let mut low = 0;
+    let mut high = total / batch_size;
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fills(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    low
+}
+
+impl LoaderMode {
+    pub(super) fn planner(
+        self,
+        source: &dyn Source,
+        range: Range<usize>,
+        batch_size: usize,
+        distinct_ids: bool,
+        seed: u64,
+    ) -> Planner {
+        match self {
+            Self::Eval => Planner::sequential(range, batch_size),
+            Self::Train if distinct_ids => Planner::distinct(source, range, batch_size, seed),
+            Self::Train => Planner::shuffled(range, batch_size, seed),
+        }
+    }
+}

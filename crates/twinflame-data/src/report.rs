@@ -1,0 +1,143 @@
+//! What was found wrong with the data: counted by kind, the first few named.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+/// How many cases of one kind are named; the rest is only counted.
+pub const MAX_NAMED: usize = 5;
+
+/// A count with its first [`MAX_NAMED`] cases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Number of cases.
+    pub count: usize,
+    /// The first cases, in the order in which they were found.
+    pub named: Vec<String>,
+}
+
+impl Tally {
+    /// Counts a case; `name` is called only while names are still kept.
+    pub fn add(&mut self, name: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.named.len() < MAX_NAMED {
+            self.named.push(name());
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.count, self.named.join("; "))?;
+        if self.count > self.named.len() {
+            write!(f, "; …")?;
+        }
+        write!(f, ")")
+    }
+}
+
+/// What opening a source found.
+///
+/// Rows with a missing file or without any caption are left out of the source; a duplicate id is only reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Samples that the source offers.
+    pub num_samples: usize,
+    /// Rows whose image file does not exist (rows left out).
+    pub missing_files: Tally,
+    /// Captions that are empty or only white space (captions left out, and the row with its last one).
+    pub empty_captions: Tally,
+    /// Image ids given to a second image file.
+    pub duplicate_ids: Tally,
+}
+
+impl OpenReport {
+    /// Whether nothing was found.
+    pub fn is_clean(&self) -> bool {
+        [&self.missing_files, &self.empty_captions, &self.duplicate_ids]
+            .iter()
+            .all(|tally| tally.count == 0)
+    }
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} samples", self.num_samples)?;
+        let tallies = [
+            ("missing image files", &self.missing_files),
+            ("empty captions", &self.empty_captions),
+            ("ids given to several image files", &self.duplicate_ids),
+        ];
+        for (what, tally) in tallies.into_iter().filter(|(_, tally)| tally.count > 0) {
+            write!(f, ", {what}: {tally}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Samples that could not be turned into pixels and tokens, each counted once, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BadSamples {
+    by_reason: BTreeMap<String, Tally>,
+    indices: HashSet<usize>,
+}
+
+impl BadSamples {
+    /// Counts sample `index`, unless it is counted already.
+    pub fn add(&mut self, index: usize, reason: &str, detail: impl FnOnce() -> String) {
+        if self.indices.insert(index) {
+            self.by_reason.entry(reason.to_owned()).or_default().add(detail);
+        }
+    }
+
+    /// Number of distinct bad samples.
+    pub fn total(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Counts and first names by reason.
+    pub fn by_reason(&self) -> &BTreeMap<String, Tally> {
+        &self.by_reason
+    }
+}
+
+impl fmt::Display for BadSamples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} unreadable samples", self.total())?;
+        for (reason, tally) in &self.by_reason {
+            write!(f, "; {reason}: {tally}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_counts_once_and_only_the_first_are_named() {
+        let mut bad = BadSamples::default();
+        for index in (0..8).chain(0..8) {
+            bad.add(index, "cannot decode", || format!("{index}.png"));
+        }
+        bad.add(9, "cannot read", || "9.png".to_owned());
+        assert_eq!(bad.total(), 9);
+        assert_eq!(
+            bad.to_string(),
+            "9 unreadable samples; cannot decode: 8 (0.png; 1.png; 2.png; 3.png; 4.png; …); cannot read: 1 (9.png)"
+        );
+    }
+
+    #[test]
+    fn a_clean_report_says_only_the_size() {
+        let mut report = OpenReport {
+            num_samples: 3,
+            ..OpenReport::default()
+        };
+        assert!(report.is_clean());
+        assert_eq!(report.to_string(), "3 samples");
+        report.missing_files.add(|| "a.jpg".to_owned());
+        assert!(!report.is_clean());
+        assert_eq!(report.to_string(), "3 samples, missing image files: 1 (a.jpg)");
+    }
+}
