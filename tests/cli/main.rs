@@ -3,5 +3,6 @@
 //! Each test runs the binary in an empty folder and compares what it prints, with paths and
 //! machine-dependent words replaced.
 
+mod errors;
 mod run;
 mod tables;
