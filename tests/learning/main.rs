@@ -1,1 +1,4 @@
 //! Can it learn, resume and stop?
+
+mod resume;
+mod stop;

@@ -1,10 +1,23 @@
-//! Training tasks and what they need: optimiser, schedule, precision, averaged weights.
+//! Recipes, training tasks, runs and evaluation.
+//!
+//! - [`recipe`]: a run as one TOML file
+//! - [`task`]: model, loss and training step, with [`optim`], [`schedule`], [`ema`], [`precision`] and [`grad_norm`]
+//! - [`run`]: from a recipe to a trained model: [`run::train`], [`run::resume`], [`run::load`]
+//! - [`metric`], [`logger`], [`watchdog`]: what is shown, written and watched meanwhile
+//! - [`eval`]: retrieval, zero-shot classification, linear probes, pictures
 
 #![recursion_limit = "256"]
 
 pub mod ema;
+pub mod eval;
 pub mod grad_norm;
+pub mod logger;
+pub mod metric;
+mod on_device;
 pub mod optim;
 pub mod precision;
+pub mod recipe;
+pub mod run;
 pub mod schedule;
 pub mod task;
+pub mod watchdog;

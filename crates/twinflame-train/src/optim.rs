@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use twinflame_model::Clip;
 
+use crate::on_device::OnDevice;
 use crate::schedule::{Schedule, ScheduleKind};
 
 /// Optimiser and learning-rate schedule of a run (`[optim]` in a recipe).
@@ -180,11 +181,13 @@ pub fn adamw(config: &OptimConfig, model: &Clip) -> ModuleOptimizer {
         .into_iter()
         .map(|path| format!("{MODEL_FIELD}.{path}"))
         .collect();
-    adamw.init().with_group(
-        ParamGroup::from_paths(paths),
-        adamw.clone().with_weight_decay(0.0).build(),
-        None,
-    )
+    let device = model.logit_scale.val().device().without_autodiff();
+    let on_device = |config: AdamWConfig| OnDevice::new(config.build(), device.clone());
+    // The last group that matches counts: burn's first one only has to be there.
+    adamw
+        .init()
+        .with_group(ParamGroup::all(), on_device(adamw.clone()), None)
+        .with_group(ParamGroup::from_paths(paths), on_device(adamw.with_weight_decay(0.0)), None)
 }
 
 /// Field of [`ClipTask`](crate::task::ClipTask) that holds the trained model.

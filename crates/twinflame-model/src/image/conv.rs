@@ -29,21 +29,11 @@ impl Conv {
         }
     }
 
-    /// `[channels_in, batch, height, width]` to `[channels_out, batch, height / stride, width / stride]`.
-    ///
-    /// Channels come first so that a 1x1 convolution is one matrix product over the whole batch. Over images of a few
-    /// pixels that is several times faster than one product per image, which is what convolutions are made of
-    /// otherwise.
+    /// `[batch, channels_in, height, width]` to `[batch, channels_out, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let weight = self.weight.val();
-        let [channels_out, channels_in, size, _] = weight.dims();
-        if size == 1 && self.stride == 1 {
-            let [_, batch, height, width] = x.dims();
-            let x = x.reshape([channels_in, batch * height * width]);
-            let y = weight.reshape([channels_out, channels_in]).matmul(x);
-            return y.reshape([channels_out, batch, height, width]);
-        }
+        let [_, _, size, _] = weight.dims();
         let options = ConvOptions::new([self.stride; 2], [size / 2; 2], [1, 1], 1);
-        conv2d(x.swap_dims(0, 1), weight, None, options).swap_dims(0, 1)
+        conv2d(x, weight, None, options)
     }
 }

@@ -13,8 +13,10 @@ mod args;
 mod bench;
 mod devices;
 mod models;
+mod recipes;
 mod report;
 mod table;
+mod train;
 
 use std::process::ExitCode;
 
@@ -30,12 +32,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Train by a recipe, or continue a run
+    Train(train::TrainArgs),
     /// List the backends of this binary and the adapters of this machine
     Devices(devices::DevicesArgs),
     /// List the named model configurations with their size and cost
     Models(models::ModelsArgs),
     /// Time a training step of a named model
     Bench(bench::BenchArgs),
+    /// List the recipes in this binary, or print one
+    Recipes(recipes::RecipesArgs),
 }
 
 /// Parses the command line, runs the verb and reports what went wrong.
@@ -49,5 +55,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Verb::Devices(args) => devices::run(&args),
         Verb::Models(args) => models::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Recipes(args) => recipes::run(&args),
+        Verb::Train(args) => train::run(&args),
     }
 }

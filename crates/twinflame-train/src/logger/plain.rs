@@ -1,0 +1,265 @@
+//! Plain lines instead of the dashboard: for logs, pipes and terminals without one.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use burn::train::metric::{MetricDefinition, MetricId};
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
+};
+
+use crate::metric::{self, spec};
+
+/// Longest silence between two lines of a training that is under way.
+const MAX_SILENCE: Duration = Duration::from_secs(30);
+
+/// Prints one line every so many steps, and one per validation.
+pub struct PlainRenderer<W> {
+    out: W,
+    plan: Plan,
+    step: usize,
+    epoch: usize,
+    in_training: bool,
+    keys: HashMap<MetricId, &'static str>,
+    train: HashMap<&'static str, f64>,
+    valid: HashMap<&'static str, f64>,
+    started: Instant,
+    first_step: usize,
+    printed: (usize, Instant),
+}
+
+/// What the renderer has to know of the run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Steps done before this process.
+    pub first_step: usize,
+    /// Steps of the whole run.
+    pub num_steps: usize,
+    /// Steps between two lines.
+    pub log_every_steps: usize,
+}
+
+impl PlainRenderer<io::Stdout> {
+    /// Writes to standard output.
+    pub fn stdout(plan: Plan) -> Self {
+        Self::new(io::stdout(), plan)
+    }
+}
+
+impl<W: Write + Send + Sync> PlainRenderer<W> {
+    /// Writes to `out`.
+    pub fn new(out: W, plan: Plan) -> Self {
+        let now = Instant::now();
+        Self {
+            out,
+            plan,
+            step: plan.first_step,
+            epoch: 0,
+            in_training: true,
+            keys: HashMap::new(),
+            train: HashMap::new(),
+            valid: HashMap::new(),
+            started: now,
+            first_step: plan.first_step,
+            printed: (plan.first_step, now),
+        }
+    }
+
+    /// Nobody is left to tell when the reader of a pipe is gone: the run goes on.
+    fn line(&mut self, line: &str) {
+        let _ = writeln!(self.out, "{line}");
+        let _ = self.out.flush();
+    }
+
+    fn store(&mut self, state: MetricState, valid: bool) {
+        let MetricState::Numeric(entry, Some(numeric)) = state else {
+            return;
+        };
+        if let Some(key) = self.keys.get(&entry.metric_id) {
+            let values = if valid { &mut self.valid } else { &mut self.train };
+            values.insert(*key, numeric.current());
+        }
+    }
+
+    fn after_step(&mut self) {
+        self.step += 1;
+        let (last_step, last_time) = self.printed;
+        let due = self.step % self.plan.log_every_steps.max(1) == 0 || last_time.elapsed() >= MAX_SILENCE;
+        let first = last_step == self.first_step && self.step == self.first_step + 1;
+        if due || first || self.step == self.plan.num_steps {
+            self.print_step();
+        }
+    }
+
+    fn print_step(&mut self) {
+        self.printed = (self.step, Instant::now());
+        let done = self.step.saturating_sub(self.first_step);
+        let left = self.plan.num_steps.saturating_sub(self.step);
+        let eta = self.started.elapsed().mul_f64(left as f64 / done.max(1) as f64);
+        let value = |spec: &metric::MetricSpec| self.train.get(spec.key).copied().unwrap_or(f64::NAN);
+        let line = format!(
+            "step {:>6}/{}  epoch {:>3}  loss {:.4}  acc i>t {:5.1}% t>i {:5.1}%  scale {:6.2}  lr {:.2e}  {:7.1} pairs/s  data {:3.0}%  left {}",
+            self.step,
+            self.plan.num_steps,
+            self.epoch,
+            value(&spec::LOSS),
+            value(&spec::ACCURACY_I2T),
+            value(&spec::ACCURACY_T2I),
+            value(&spec::LOGIT_SCALE),
+            value(&spec::LEARNING_RATE),
+            value(&spec::SAMPLES_PER_SECOND),
+            value(&spec::DATA_WAIT),
+            clock(eta),
+        );
+        self.line(&line);
+    }
+
+    fn print_validation(&mut self) {
+        let mut line = format!("step {:>6}/{}  validation", self.step, self.plan.num_steps);
+        for spec in spec::ALL {
+            let Some(value) = self.valid.get(spec.key) else {
+                continue;
+            };
+            line.push_str(&format!("  {} {value:.*}", spec.title, spec.precision));
+            line.push_str(spec.unit.unwrap_or_default());
+        }
+        self.valid.clear();
+        self.line(&line);
+    }
+}
+
+/// `h:mm:ss`.
+fn clock(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    format!("{}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60)
+}
+
+impl<W: Write + Send + Sync> MetricsRendererTraining for PlainRenderer<W> {
+    fn update_train(&mut self, state: MetricState) {
+        self.store(state, false);
+    }
+
+    fn update_valid(&mut self, state: MetricState) {
+        self.store(state, true);
+    }
+}
+
+impl<W: Write + Send + Sync> TrainingProgressLogger for PlainRenderer<W> {
+    fn start(&mut self, _epochs: usize, starting_epoch: usize, _items: Option<usize>, label: Option<&str>) {
+        self.epoch = starting_epoch;
+        self.started = Instant::now();
+        let from = match self.first_step {
+            0 => String::new(),
+            step => format!(", continuing after step {step}"),
+        };
+        let line = format!(
+            "training {} for {} steps{from}",
+            label.unwrap_or("a model"),
+            self.plan.num_steps
+        );
+        self.line(&line);
+    }
+
+    fn update_epoch(&mut self, epoch: usize) {
+        self.epoch = epoch + 1;
+    }
+
+    fn start_split(&mut self, split: &str, _total_items: usize) {
+        self.in_training = split == "train";
+    }
+
+    fn update_split(&mut self, _items_processed: usize) {
+        if self.in_training {
+            self.after_step();
+        }
+    }
+
+    fn end_split(&mut self) {
+        if !self.in_training {
+            self.print_validation();
+        }
+        self.in_training = true;
+    }
+
+    fn end(&mut self) {}
+
+    fn log_event_training(&mut self, _event: String) {}
+}
+
+impl<W: Write + Send + Sync> EvaluationProgressLogger for PlainRenderer<W> {
+    fn start_global_progress(&mut self, _total_tests: usize) {}
+
+    fn start_test(&mut self, _name: &str, _total_items: usize) {}
+
+    fn update_test_progress(&mut self, _items_processed: usize) {}
+
+    fn end_test(&mut self) {}
+
+    fn end_global_progress(&mut self) {}
+
+    fn log_event_evaluation(&mut self, _event: String) {}
+}
+
+impl<W: Write + Send + Sync> MetricsRendererEvaluation for PlainRenderer<W> {
+    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
+}
+
+impl<W: Write + Send + Sync> MetricsRenderer for PlainRenderer<W> {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        if let Some(spec) = metric::by_title(&definition.name) {
+            self.keys.insert(definition.metric_id, spec.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(plan: Plan, steps: usize) -> Vec<String> {
+        let mut renderer = PlainRenderer::new(Vec::new(), plan);
+        renderer.start_split("train", 0);
+        for _ in 0..steps {
+            renderer.update_split(1);
+        }
+        String::from_utf8(renderer.out)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn the_first_the_last_and_every_nth_step_are_printed() {
+        let plan = Plan {
+            first_step: 0,
+            num_steps: 25,
+            log_every_steps: 10,
+        };
+        let steps: Vec<String> = lines(plan, 25)
+            .iter()
+            .map(|line| line.split_whitespace().nth(1).unwrap().to_owned())
+            .collect();
+        assert_eq!(steps, ["1/25", "10/25", "20/25", "25/25"]);
+    }
+
+    #[test]
+    fn a_resumed_run_counts_on() {
+        let plan = Plan {
+            first_step: 10,
+            num_steps: 12,
+            log_every_steps: 100,
+        };
+        let lines = lines(plan, 2);
+        assert!(lines[0].contains("11/12") && lines[1].contains("12/12"), "{lines:?}");
+    }
+
+    #[test]
+    fn durations_read_like_a_clock() {
+        assert_eq!(clock(Duration::from_secs(3_723)), "1:02:03");
+    }
+}

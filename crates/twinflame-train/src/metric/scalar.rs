@@ -1,0 +1,163 @@
+//! A numeric burn metric for one quantity.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::tensor::TensorReadError;
+use burn::train::metric::state::{FormatOptions, NumericMetricState};
+use burn::train::metric::{
+    Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
+};
+
+use super::{MetricSpec, Scores, spec};
+use crate::task::{ClipStepOutput, ClipStepValues};
+use crate::watchdog::Watchdog;
+
+/// Where a metric's value comes from.
+#[derive(Clone)]
+enum Source {
+    /// From what each step computed.
+    Step(fn(&ClipStepValues, &MetricMetadata) -> Option<f64>),
+    /// From the seconds that each step took.
+    Time(fn(&ClipStepOutput, f64) -> f64),
+    /// From the figures of the whole validation set.
+    Score(Scores),
+}
+
+/// A metric that shows one number per step and its mean over the epoch.
+#[derive(Clone)]
+pub struct ScalarMetric {
+    spec: &'static MetricSpec,
+    source: Source,
+    state: NumericMetricState,
+    seen: bool,
+    last_update: Option<Instant>,
+    watchdog: Option<Arc<Watchdog>>,
+}
+
+impl ScalarMetric {
+    /// A metric that reads each step; `None` leaves the step out.
+    pub fn step(spec: &'static MetricSpec, read: fn(&ClipStepValues, &MetricMetadata) -> Option<f64>) -> Self {
+        Self::new(spec, Source::Step(read))
+    }
+
+    /// Pairs per second: how fast steps arrive, whatever the device does in between.
+    pub fn pairs_per_second() -> Self {
+        Self::new(
+            &spec::SAMPLES_PER_SECOND,
+            Source::Time(|step, secs| step.batch_size as f64 / secs),
+        )
+    }
+
+    /// Share of a step's time that it waited for its batch.
+    pub fn data_wait() -> Self {
+        Self::new(
+            &spec::DATA_WAIT,
+            Source::Time(|step, secs| (100.0 * step.data_wait.as_secs_f64() / secs).min(100.0)),
+        )
+    }
+
+    /// A metric that shows a figure of the whole validation set.
+    pub fn score(spec: &'static MetricSpec, scores: Scores) -> Self {
+        Self::new(spec, Source::Score(scores))
+    }
+
+    fn new(spec: &'static MetricSpec, source: Source) -> Self {
+        Self {
+            spec,
+            source,
+            state: NumericMetricState::new(),
+            seen: false,
+            last_update: None,
+            watchdog: None,
+        }
+    }
+
+    /// Shows every value to the watchdog, too: for the training loss.
+    #[must_use]
+    pub fn watched(mut self, watchdog: Arc<Watchdog>) -> Self {
+        self.watchdog = Some(watchdog);
+        self
+    }
+
+    fn format(&self) -> FormatOptions {
+        let format = FormatOptions::new(self.name()).precision(self.spec.precision);
+        match self.spec.unit {
+            Some(unit) => format.unit(unit),
+            None => format,
+        }
+    }
+
+    fn entry(&self, make: impl Fn(&NumericMetricState, FormatOptions) -> SerializedEntry) -> SerializedEntry {
+        match self.seen {
+            true => make(&self.state, self.format()),
+            false => SerializedEntry::not_available(self.spec.unit),
+        }
+    }
+}
+
+impl Metric for ScalarMetric {
+    type Input = ClipStepOutput;
+
+    fn name(&self) -> MetricName {
+        Arc::new(self.spec.title.to_owned())
+    }
+
+    fn attributes(&self) -> MetricAttributes {
+        NumericAttributes {
+            unit: self.spec.unit.map(str::to_owned),
+            higher_is_better: self.spec.higher_is_better,
+        }
+        .into()
+    }
+
+    fn update(
+        &mut self,
+        input: &ClipStepOutput,
+        metadata: &MetricMetadata,
+    ) -> Result<SerializedEntry, TensorReadError> {
+        let value = match &self.source {
+            Source::Step(read) => read(&input.values()?, metadata),
+            Source::Time(read) => self.last_update.map(|last| read(input, last.elapsed().as_secs_f64())),
+            Source::Score(scores) => scores.get(self.spec.key),
+        };
+        self.last_update = Some(Instant::now());
+        if let Some(value) = value {
+            if let Some(watchdog) = &self.watchdog {
+                watchdog.observe(metadata.iteration.unwrap_or_default(), value, input.batch_size);
+            }
+            // A figure of the whole set does not average with what was there before.
+            if matches!(self.source, Source::Score(_)) {
+                self.state.reset();
+            }
+            self.state.update(value, input.batch_size.max(1));
+            self.seen = true;
+        }
+        Ok(self.entry(NumericMetricState::compute_update))
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(self.entry(NumericMetricState::compute_final))
+    }
+
+    fn clear(&mut self) {
+        self.state.reset();
+        self.seen = false;
+        // What comes between two epochs is not a step.
+        self.last_update = None;
+    }
+}
+
+impl Numeric for ScalarMetric {
+    fn value(&self) -> Option<NumericEntry> {
+        self.seen.then(|| self.state.current_value())
+    }
+
+    fn running_value(&self) -> Option<NumericEntry> {
+        self.seen.then(|| self.state.running_value())
+    }
+
+    fn final_value(&self) -> NumericEntry {
+        self.state.final_value()
+    }
+}

@@ -1,0 +1,161 @@
+//! A recipe: everything that decides a run, in typed sections.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use twinflame_data::{DataConfig, LoaderConfig, TokenizerConfig, TransformConfig};
+use twinflame_model::ClipConfig;
+
+use super::RunConfig;
+use crate::eval::EvalConfig;
+use crate::optim::OptimConfig;
+use crate::task::{ClipTaskConfig, TaskConfig};
+
+/// One run as its TOML file describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the run's folder: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// One line for `twinflame recipes`.
+    #[serde(default)]
+    pub description: String,
+    /// Decides initial weights, order, augmentation and patch dropout. Default 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// The model.
+    pub model: ModelRecipe,
+    /// Text to token ids. Default: CLIP's.
+    #[serde(default)]
+    pub tokenizer: TokenizerConfig,
+    /// Where pairs come from.
+    pub data: DataRecipe,
+    /// Resizing and augmentation. The image size is the model's.
+    #[serde(default)]
+    pub transform: TransformConfig,
+    /// Batches and worker threads.
+    pub loader: LoaderConfig,
+    /// Loss, precision, micro-batches, averaging.
+    #[serde(default = "clip_task")]
+    pub task: TaskConfig,
+    /// Optimiser and schedule.
+    #[serde(default)]
+    pub optim: OptimConfig,
+    /// Length, checkpoints, validation.
+    pub run: RunConfig,
+    /// Test figures.
+    #[serde(default)]
+    pub eval: EvalConfig,
+}
+
+fn clip_task() -> TaskConfig {
+    TaskConfig::Clip(ClipTaskConfig::default())
+}
+
+/// The data of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    /// Pairs to train on.
+    pub train: DataConfig,
+    /// Pairs to validate on during the run. Left out: no validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid: Option<DataConfig>,
+    /// Named test sets of `twinflame eval`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub test: BTreeMap<String, DataConfig>,
+}
+
+/// A named configuration or one in a file, with changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecipe {
+    /// Name of a configuration: `twinflame models` lists them. Exactly one of this and `config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// JSON file of a configuration, in open_clip's format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
+    /// Side of the square image, in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    /// Share of image patches left out in training; Vision Transformers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_dropout: Option<f64>,
+    /// Tokens per text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<usize>,
+    /// Rows of the token embedding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocab_size: Option<usize>,
+    /// Whether both towers use QuickGELU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quick_gelu: Option<bool>,
+    /// Logarithm of the initial factor of the cosine similarities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_logit_scale: Option<f64>,
+    /// Initial bias of the logits: SigLIP's loss needs one (-10 in the paper).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_logit_bias: Option<f64>,
+}
+
+/// Key below the recipe's root and what is wrong with it.
+pub(super) type Complaint = (String, String);
+
+impl ModelRecipe {
+    /// The configuration with its changes; an error names the key.
+    pub(super) fn resolve(&self) -> Result<ClipConfig, Complaint> {
+        let at = |key: &str| format!("model.{key}");
+        let mut config = match (&self.name, &self.config) {
+            (Some(name), None) => named(name).map_err(|message| (at("name"), message))?,
+            (None, Some(path)) => from_file(path).map_err(|message| (at("config"), message))?,
+            (Some(_), Some(_)) => {
+                return Err((
+                    at("config"),
+                    "model.name and model.config exclude each other: keep one".into(),
+                ));
+            }
+            (None, None) => {
+                return Err((
+                    "model".into(),
+                    "the model is missing: set model.name (see `twinflame models`) or model.config".into(),
+                ));
+            }
+        };
+        let set = |target: &mut usize, value: Option<usize>| *target = value.unwrap_or(*target);
+        set(&mut config.vision_cfg.image_size, self.image_size);
+        set(&mut config.text_cfg.context_length, self.context_length);
+        set(&mut config.text_cfg.vocab_size, self.vocab_size);
+        config.vision_cfg.patch_dropout = self.patch_dropout.unwrap_or(config.vision_cfg.patch_dropout);
+        config.quick_gelu = self.quick_gelu.unwrap_or(config.quick_gelu);
+        config.init_logit_scale = self.init_logit_scale.unwrap_or(config.init_logit_scale);
+        config.init_logit_bias = self.init_logit_bias.or(config.init_logit_bias);
+        config.validate().map_err(|error| {
+            let message = error.to_string();
+            (key_of_config_error(&message), message)
+        })?;
+        Ok(config)
+    }
+}
+
+/// The recipe's key for a message of the model, which begins with the configuration's (`vision_cfg.image_size is ...`).
+fn key_of_config_error(message: &str) -> String {
+    let path = message.split(' ').next().unwrap_or_default();
+    match path.rsplit_once('.') {
+        Some((_, key)) => format!("model.{key}"),
+        None => "model".to_owned(),
+    }
+}
+
+fn named(name: &str) -> Result<ClipConfig, String> {
+    ClipConfig::named(name).map_err(|error| {
+        let names = twinflame_model::presets().iter().map(|preset| preset.name);
+        format!("{error}{}", super::error::near(name, names))
+    })
+}
+
+fn from_file(path: &Path) -> Result<ClipConfig, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}

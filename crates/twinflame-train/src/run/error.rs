@@ -1,0 +1,131 @@
+//! What can stop a run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use twinflame_data::{DataError, LoaderError, TokenizerError, TransformError};
+
+use super::checkpoint::CheckpointError;
+use crate::optim::OptimError;
+use crate::recipe::RecipeError;
+use crate::task::TaskError;
+
+/// A run that cannot start, or was stopped by an error.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A data set of the recipe.
+    #[error("data.{section}: {source}")]
+    Data {
+        /// `train`, `valid` or `test.<name>`.
+        section: String,
+        /// Why.
+        source: Box<DataError>,
+    },
+    /// The loader.
+    #[error(transparent)]
+    Loader(#[from] LoaderError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The transform.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
+    /// The task.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// The optimiser.
+    #[error(transparent)]
+    Optim(#[from] OptimError),
+    /// Validation figures.
+    #[error("the validation failed")]
+    Eval(#[from] crate::eval::EvalError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A file of the run folder.
+    #[error("cannot access {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Not a run folder.
+    #[error("{} is not a run folder: there is no recipe.toml in it", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The run has done all its steps already.
+    #[error(
+        "the run {} is finished: it has done its {steps} steps. To train longer, start a new run with more, for example \
+         `twinflame train {} --set run.num_steps={}`", path.display(), path.join("recipe.toml").display(), 2 * steps
+    )]
+    Finished {
+        /// The run folder.
+        path: PathBuf,
+        /// Its steps.
+        steps: usize,
+    },
+    /// The loss is infinite or not a number.
+    #[error("the loss of step {step} is {loss}: the run was stopped, and nothing after it is saved. {last_good}")]
+    NonFinite {
+        /// The step, counted from 1.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// Where to continue from, in words.
+        last_good: LastGood,
+    },
+    /// A weight is infinite or not a number though the losses were finite.
+    #[error("a weight is no longer a finite number after step {step}: nothing was saved. {last_good}")]
+    NonFiniteWeights {
+        /// The step, counted from 1.
+        step: usize,
+        /// Where to continue from, in words.
+        last_good: LastGood,
+    },
+    /// The user chose to kill the program in the dashboard.
+    #[error("training was killed from the dashboard; what was not saved before is lost")]
+    Killed,
+    /// The learner reported an error: the device, the loader or a metric.
+    #[error("training was stopped: {0}")]
+    Training(String),
+}
+
+/// Advice at the end of a message about broken numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastGood(pub Option<PathBuf>);
+
+impl std::fmt::Display for LastGood {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(path) => write!(f, "The last good checkpoint is {}", path.display())?,
+            None => write!(f, "There is no checkpoint before it")?,
+        }
+        write!(
+            f,
+            ". Usual remedies: a lower optim.lr, a longer warm-up, task.max_grad_norm = 1.0, task.precision = \"f32\""
+        )
+    }
+}
+
+impl RunError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(super) fn data(section: &str) -> impl FnOnce(DataError) -> Self {
+        let section = section.to_owned();
+        move |source| Self::Data {
+            section,
+            source: Box::new(source),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A run: from a recipe to a trained model in a folder.
+//!
+//! burn's `SupervisedTraining` and `Learner` do the work, with a training loop of our own that saves after any
+//! step; see [`train()`], [`resume`] and [`load()`].
+
+mod checkpoint;
+mod error;
+mod finite;
+mod folder;
+mod load;
+mod mailbox;
+mod options;
+mod parts;
+mod quiet;
+mod state;
+mod strategy;
+mod terminal;
+mod train;
+mod validate;
+
+pub use burn::train::Interrupter;
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use error::{LastGood, RunError};
+pub use folder::{RunFolder, RunOrigin};
+pub use load::{LoadedModel, load};
+pub use options::{Display, Outcome, RunOptions, RunSummary};
+pub use state::{Best, RunState};
+pub use terminal::restore_terminal;
+pub use train::{resume, train};

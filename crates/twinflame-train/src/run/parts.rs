@@ -1,0 +1,98 @@
+//! What a recipe describes, built: loaders, task, optimiser, schedule.
+
+use std::sync::Arc;
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::tensor::Device;
+use twinflame_data::{ImageTextLoader, LoaderMode, Pipeline, Source, Tokenizer, Transform};
+
+use super::checkpoint::{Checkpoint, CheckpointError, Records};
+use super::error::RunError;
+use crate::optim::adamw;
+use crate::recipe::ResolvedRecipe;
+use crate::task::{ClipTask, TaskConfig};
+
+/// Everything that a run trains with.
+pub(super) struct Parts {
+    pub(super) task: ClipTask,
+    pub(super) optim: ModuleOptimizer,
+    pub(super) schedule: ModuleLrScheduler,
+    pub(super) warmup_steps: usize,
+    pub(super) train: ImageTextLoader,
+    /// Over the training data where the recipe has no validation set; it is not used then.
+    pub(super) valid: ImageTextLoader,
+    pub(super) num_steps: usize,
+}
+
+impl Parts {
+    /// Opens the data and initialises the model on `device`.
+    pub(super) fn build(recipe: &ResolvedRecipe, device: &Device) -> Result<Self, RunError> {
+        let config = &recipe.recipe;
+        let tokenizer = Arc::new(Tokenizer::new(&config.tokenizer)?);
+        let context_length = recipe.model.text_cfg.context_length;
+        let pipeline = |transform: Transform| Pipeline::new(Arc::new(transform), tokenizer.clone(), context_length);
+        let train_source = open(recipe, "train")?;
+        let valid_source = match &config.data.valid {
+            Some(_) => open(recipe, "valid")?,
+            None => train_source.clone(),
+        };
+        let augmented = pipeline(Transform::train(&config.transform)?)?;
+        let plain = pipeline(Transform::eval(&config.transform)?)?;
+        let train = ImageTextLoader::new(train_source, augmented, &config.loader, LoaderMode::Train, config.seed)?;
+        let valid = ImageTextLoader::new(valid_source, plain, &config.loader, LoaderMode::Eval, config.seed)?;
+        let num_steps = config.run.total_steps(train.num_batches());
+        let schedule = config.optim.schedule(num_steps as u64)?;
+        let task = build_task(recipe, device)?;
+        Ok(Self {
+            optim: adamw(&config.optim, &task.model),
+            warmup_steps: schedule.warmup_steps as usize,
+            schedule: schedule.into(),
+            task,
+            train,
+            valid,
+            num_steps,
+        })
+    }
+
+    /// The same with the weights, moments and position of a checkpoint.
+    pub(super) fn restored(mut self, checkpoint: &Checkpoint) -> Result<Self, RunError> {
+        let Records {
+            model,
+            optim,
+            scheduler,
+        } = checkpoint.records()?;
+        self.task = self
+            .task
+            .try_load_record(model)
+            .map_err(CheckpointError::record(&checkpoint.dir))?;
+        self.optim = self.optim.load_record(optim);
+        self.schedule = self.schedule.load_record(scheduler);
+        Ok(self)
+    }
+}
+
+/// The task with the initial weights of the recipe's seed, on the autodiff side of `device`.
+pub(super) fn build_task(recipe: &ResolvedRecipe, device: &Device) -> Result<ClipTask, RunError> {
+    let TaskConfig::Clip(task) = &recipe.recipe.task;
+    let device = device.clone().without_autodiff().autodiff();
+    let model = recipe.model.init(recipe.recipe.seed, &device);
+    let normalization = recipe.recipe.transform.normalization();
+    Ok(ClipTask::new(
+        model,
+        task.clone(),
+        recipe.model.vision_cfg.patch_dropout,
+        normalization,
+    )?)
+}
+
+/// Opens `data.train` or `data.valid`.
+fn open(recipe: &ResolvedRecipe, section: &str) -> Result<Arc<dyn Source>, RunError> {
+    let data = &recipe.recipe.data;
+    let config = match (section, &data.valid) {
+        ("valid", Some(valid)) => valid,
+        _ => &data.train,
+    };
+    config.open().map_err(RunError::data(section))
+}

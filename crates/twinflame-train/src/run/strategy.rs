@@ -1,0 +1,347 @@
+//! The training loop, as a strategy of burn's trainer.
+//!
+//! burn's own loop knows epochs only: it saves and stops between them, and writes a checkpoint as three
+//! files that belong together by name. This one counts steps, stops after any of them, and keeps
+//! everything that a run has to remember in one [`RunState`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::train::metric::store::EventStoreClient;
+use burn::train::{
+    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
+    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem,
+    ValidLoader,
+};
+
+use super::checkpoint::{Checkpoint, Checkpoints};
+use super::error::{LastGood, RunError};
+use super::finite::weights_are_finite;
+use super::mailbox::Mailbox;
+use super::options::Outcome;
+use super::state::{Best, RunState};
+use super::validate::Validation;
+use crate::metric::Scores;
+use crate::recipe::RunConfig;
+use crate::task::ClipTask;
+use crate::watchdog::Watchdog;
+
+/// Everything that the loop needs and that does not change.
+pub(super) struct Plan {
+    /// Steps of the whole run.
+    pub(super) num_steps: usize,
+    /// Batches of an epoch.
+    pub(super) batches_per_epoch: usize,
+    /// `[run]` of the recipe.
+    pub(super) config: RunConfig,
+    /// Whether there is a validation set.
+    pub(super) validates: bool,
+    /// The resolved recipe, which goes into every checkpoint.
+    pub(super) recipe_toml: String,
+    /// Where the run begins.
+    pub(super) start: RunState,
+    /// Where it saves.
+    pub(super) checkpoints: Checkpoints,
+}
+
+/// What the loop leaves behind; burn's own result forgets why it ended when the dashboard closes.
+pub(super) struct End {
+    /// How it ended.
+    pub(super) outcome: Result<Outcome, RunError>,
+    /// Where it ended.
+    pub(super) state: RunState,
+    /// The last checkpoint.
+    pub(super) checkpoint: Option<Checkpoint>,
+}
+
+/// Trains a [`ClipTask`] by [`Plan`].
+pub(super) struct StepStrategy {
+    pub(super) plan: Plan,
+    pub(super) mailbox: Mailbox,
+    pub(super) watchdog: Arc<Watchdog>,
+    pub(super) scores: Scores,
+    pub(super) end: Arc<Mutex<Option<End>>>,
+}
+
+impl SupervisedLearningStrategy<ClipTask> for StepStrategy {
+    fn fit(
+        &self,
+        components: TrainingComponents<ClipTask>,
+        learner: Learner<ClipTask>,
+        train: TrainLoader<ClipTask>,
+        valid: ValidLoader<ClipTask>,
+        _starting_epoch: usize,
+    ) -> (ClipTask, SupervisedTrainingEventProcessor<ClipTask>) {
+        let mut training = Training {
+            strategy: self,
+            plan: &self.plan,
+            learner,
+            events: components.event_processor,
+            checkpointer: components.checkpointer,
+            store: components.event_store,
+            interrupter: components.interrupter,
+            state: self.plan.start.clone(),
+            checkpoint: None,
+            started: Instant::now(),
+        };
+        let outcome = training.run(&train, &valid);
+        let end = End {
+            outcome,
+            state: training.state,
+            checkpoint: training.checkpoint,
+        };
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        (training.learner.model(), training.events)
+    }
+}
+
+/// Why a stretch of training ended.
+enum Pause {
+    /// The epoch or the run is complete.
+    Complete,
+    /// Somebody asked to stop.
+    Asked,
+}
+
+struct Training<'a> {
+    strategy: &'a StepStrategy,
+    plan: &'a Plan,
+    learner: Learner<ClipTask>,
+    events: SupervisedTrainingEventProcessor<ClipTask>,
+    checkpointer: Option<LearningCheckpointer<ClipTask>>,
+    store: Arc<EventStoreClient>,
+    interrupter: Interrupter,
+    state: RunState,
+    checkpoint: Option<Checkpoint>,
+    started: Instant,
+}
+
+impl Training<'_> {
+    fn run(&mut self, train: &TrainLoader<ClipTask>, valid: &ValidLoader<ClipTask>) -> Result<Outcome, RunError> {
+        while self.state.step < self.plan.num_steps {
+            if let Pause::Asked = self.train_epoch(train)? {
+                self.save()?;
+                return Ok(Outcome::Interrupted);
+            }
+            let is_last = self.state.step >= self.plan.num_steps;
+            let epoch = self.state.epoch + 1;
+            let mut improved = false;
+            if self.plan.validates && (is_last || epoch % self.plan.config.valid_every_epochs == 0) {
+                match self.validate(valid, epoch)? {
+                    Some(value) => improved = self.judge(value),
+                    None => {
+                        self.save()?;
+                        return Ok(Outcome::Interrupted);
+                    }
+                }
+            }
+            self.end_epoch()?;
+            let limit = self.plan.config.stop_after_validations;
+            let stops = limit.is_some_and(|limit| self.state.validations_since_best >= limit);
+            self.state.finished = is_last;
+            if is_last || stops || improved || epoch % self.plan.config.save_every_epochs == 0 {
+                self.save()?;
+            }
+            if stops && !is_last {
+                return Ok(Outcome::StoppedEarly);
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    fn train_epoch(&mut self, train: &TrainLoader<ClipTask>) -> Result<Pause, RunError> {
+        let start = LearnerEvent::StartSplit {
+            epoch_number: self.state.epoch + 1,
+            total_items: train.num_items(),
+        };
+        self.events.process_train(start).map_err(broken)?;
+        let mut batches = train.iter();
+        let mut pause = Pause::Complete;
+        while self.state.step < self.plan.num_steps
+            && let Some(batch) = batches.next()
+        {
+            let batch = batch.map_err(|error| RunError::Training(error.to_string()))?;
+            let pairs = batch.len();
+            let output = self.learner.train_step(batch);
+            self.check_losses()?;
+            self.learner.lr_step();
+            self.learner.optimizer_step(output.grads);
+            self.advance(pairs);
+            let lr = Some(self.learner.lr_current());
+            let item = TrainingItem::new(output.item, batches.progress(), Some(self.state.step), lr);
+            self.events
+                .process_train(LearnerEvent::ProcessedItem(item))
+                .map_err(broken)?;
+            if self.state.step == self.plan.start.step + 1 {
+                super::terminal::let_ctrl_c_through();
+            }
+            if self.stop_asked()? && self.state.step < self.plan.num_steps {
+                pause = Pause::Asked;
+                break;
+            }
+            if self
+                .plan
+                .config
+                .save_every_steps
+                .is_some_and(|every| self.state.step % every == 0)
+            {
+                self.save()?;
+            }
+        }
+        let end = LearnerEvent::EndSplit(self.state.epoch + 1);
+        self.events.process_train(end).map_err(broken)?;
+        Ok(pause)
+    }
+
+    /// Moves on to the next epoch. Until its validation is done an epoch is not over: a run that is stopped before
+    /// continues with that validation.
+    fn end_epoch(&mut self) -> Result<(), RunError> {
+        let end = LearnerEvent::EndEpoch(self.state.epoch + 1);
+        self.events.process_train(end).map_err(broken)?;
+        if self.state.batch >= self.plan.batches_per_epoch {
+            self.state.epoch += 1;
+            self.state.batch = 0;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, pairs: usize) {
+        self.state.step += 1;
+        self.state.batch += 1;
+        self.state.pairs_seen += pairs as u64;
+    }
+
+    /// Loss and accuracy of every batch, then recall of the whole set; `None` when asked to stop meanwhile.
+    fn validate(&mut self, valid: &ValidLoader<ClipTask>, epoch: usize) -> Result<Option<f64>, RunError> {
+        let start = LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: valid.num_items(),
+        };
+        self.events.process_valid(start).map_err(broken)?;
+        let mut validation = Validation::new(self.learner.model().valid());
+        let mut batches = valid.iter();
+        let mut last = None;
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(|error| RunError::Training(error.to_string()))?;
+            // Two at least: one pair alone has nothing to be told apart from.
+            if batch.len() < 2 {
+                continue;
+            }
+            validation.gather(&batch);
+            let pairs = batch.len();
+            let output = InferenceStep::step(validation.task(), batch);
+            let loss = output
+                .values()
+                .map_err(|error| RunError::Training(error.to_string()))?
+                .model
+                .loss;
+            validation.add_loss(loss, pairs);
+            // The last one is shown when the figures of the whole set are known.
+            if let Some(item) = last.replace(TrainingItem::new(
+                output,
+                batches.progress(),
+                Some(self.state.step),
+                None,
+            )) {
+                self.events
+                    .process_valid(LearnerEvent::ProcessedItem(item))
+                    .map_err(broken)?;
+            }
+            if self.stop_asked()? {
+                return Ok(None);
+            }
+        }
+        let figures = validation.figures(self.plan.config.best)?;
+        let best = figures.as_ref().map(|figures| figures.best);
+        self.events.flush().map_err(broken)?;
+        self.strategy
+            .scores
+            .set(figures.map(|figures| figures.values).unwrap_or_default());
+        if let Some(item) = last {
+            self.events
+                .process_valid(LearnerEvent::ProcessedItem(item))
+                .map_err(broken)?;
+        }
+        self.events
+            .process_valid(LearnerEvent::EndSplit(epoch))
+            .map_err(broken)?;
+        Ok(Some(best.unwrap_or(f64::NAN)))
+    }
+
+    /// Remembers the best validation; whether this one is it.
+    fn judge(&mut self, value: f64) -> bool {
+        let better = match &self.state.best {
+            Some(best) => self.plan.config.best.is_better(value, best.value),
+            None => value.is_finite(),
+        };
+        if better {
+            self.state.best = Some(Best {
+                step: self.state.step,
+                value,
+            });
+            self.state.validations_since_best = 0;
+        } else {
+            self.state.validations_since_best += 1;
+        }
+        better
+    }
+
+    fn check_losses(&self) -> Result<(), RunError> {
+        match self.strategy.watchdog.non_finite() {
+            None => Ok(()),
+            Some(broken) => Err(RunError::NonFinite {
+                step: broken.step,
+                loss: broken.loss,
+                last_good: self.last_good(),
+            }),
+        }
+    }
+
+    fn last_good(&self) -> LastGood {
+        let latest = self.plan.checkpoints.latest().ok().flatten();
+        LastGood(latest.map(|checkpoint| checkpoint.dir))
+    }
+
+    /// Whether to stop; an error that a metric, the loader or the device reported is returned as one.
+    fn stop_asked(&self) -> Result<bool, RunError> {
+        match self.interrupter.error() {
+            Some(error) => Err(RunError::Training(error.to_string())),
+            None => Ok(self.interrupter.should_stop()),
+        }
+    }
+
+    /// Writes a checkpoint of everything up to the last step, unless a number in it is broken.
+    fn save(&mut self) -> Result<(), RunError> {
+        // The watchdog has seen every loss when all metrics have.
+        self.events.flush().map_err(broken)?;
+        self.check_losses()?;
+        if !weights_are_finite(&self.learner.model()) {
+            return Err(RunError::NonFiniteWeights {
+                step: self.state.step,
+                last_good: self.last_good(),
+            });
+        }
+        let earlier = self.plan.start.train_secs;
+        self.state.train_secs = earlier + self.started.elapsed().as_secs_f64();
+        let Some(checkpointer) = &mut self.checkpointer else {
+            return Ok(());
+        };
+        checkpointer.checkpoint(&self.learner, self.state.step, &self.store);
+        let records = self
+            .strategy
+            .mailbox
+            .collect()
+            .ok_or_else(|| RunError::Training("the checkpointer's thread is gone".into()))?;
+        let written = self
+            .plan
+            .checkpoints
+            .write(&self.state, &self.plan.recipe_toml, records)?;
+        self.checkpoint = Some(written);
+        Ok(())
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> RunError {
+    RunError::Training(error.to_string())
+}

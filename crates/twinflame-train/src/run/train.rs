@@ -1,0 +1,215 @@
+//! From a resolved recipe, or the folder of a run, to a trained model.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use burn::train::renderer::MetricsRenderer;
+use burn::train::{
+    ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Learner, SupervisedTraining, TrainingStrategy,
+};
+
+use super::checkpoint::CheckpointError;
+use super::error::RunError;
+use super::folder::{RunFolder, RunOrigin};
+use super::mailbox::{Mailbox, WhenAsked};
+use super::options::{Display, Outcome, RunOptions, RunSummary};
+use super::parts::Parts;
+use super::quiet::QuietRenderer;
+use super::state::RunState;
+use super::strategy::{End, Plan, StepStrategy};
+use super::terminal;
+use crate::logger::{self, JsonlLogger, PlainRenderer, TensorBoardLogger};
+use crate::metric::{Scores, set};
+use crate::recipe::ResolvedRecipe;
+use crate::task::{ClipTask, LossKind, TaskConfig};
+use crate::watchdog::Watchdog;
+
+/// Trains by a recipe in a new folder `<runs_dir>/<name>-<n>`.
+///
+/// The device decides where; with the same recipe, seed, device and number of threads the result is the same to the
+/// last bit on the CPU backends.
+///
+/// # Errors
+/// Anything that [`RunError`] names. Data, model and device are checked before the folder is made.
+pub fn train(recipe: &ResolvedRecipe, device: &Device, options: &RunOptions) -> Result<RunSummary, RunError> {
+    let parts = Parts::build(recipe, device)?;
+    let folder = RunFolder::create(&options.runs_dir, &recipe.recipe.name)?;
+    let origin = RunOrigin::now(
+        recipe.source.clone(),
+        recipe.set.clone(),
+        options.commit.clone(),
+        options.device_description.clone(),
+    );
+    let model = serde_json::to_string_pretty(&recipe.model).unwrap_or_default();
+    folder.write_origin(&recipe.to_toml(), &model, &origin)?;
+    launch(recipe, parts, &folder, RunState::start(recipe.recipe.seed), options)
+}
+
+/// Continues the run in `run_dir` after its last checkpoint, with the recipe in the folder.
+///
+/// # Errors
+/// Anything that [`RunError`] names; [`RunError::Finished`] if nothing is left to do.
+pub fn resume(run_dir: &Path, device: &Device, options: &RunOptions) -> Result<RunSummary, RunError> {
+    let folder = RunFolder::open(run_dir)?;
+    let recipe = ResolvedRecipe::load_file(&folder.recipe_file(), &[])?;
+    let checkpoints = folder.checkpoints(recipe.recipe.run.keep_last);
+    let checkpoint = checkpoints.latest()?.ok_or_else(|| CheckpointError::Missing {
+        path: run_dir.to_owned(),
+    })?;
+    if checkpoint.state.finished {
+        return Err(RunError::Finished {
+            path: run_dir.to_owned(),
+            steps: checkpoint.state.step,
+        });
+    }
+    let parts = Parts::build(&recipe, device)?.restored(&checkpoint)?;
+    let metrics = folder.metrics_file();
+    logger::truncate_after(&metrics, checkpoint.state.step).map_err(RunError::io(&metrics))?;
+    launch(&recipe, parts, &folder, checkpoint.state, options)
+}
+
+/// Hands everything to burn's trainer and waits for the end.
+fn launch(
+    recipe: &ResolvedRecipe,
+    parts: Parts,
+    folder: &RunFolder,
+    start: RunState,
+    options: &RunOptions,
+) -> Result<RunSummary, RunError> {
+    let started = Instant::now();
+    let (mailbox, posts) = Mailbox::new();
+    let watchdog = Arc::new(watchdog(recipe, &parts));
+    let scores = Scores::default();
+    let end = Arc::new(Mutex::new(None));
+    let num_steps = parts.num_steps;
+    let strategy = StepStrategy {
+        plan: Plan {
+            num_steps,
+            batches_per_epoch: parts.train.num_batches(),
+            config: recipe.recipe.run.clone(),
+            validates: recipe.recipe.data.valid.is_some(),
+            recipe_toml: recipe.to_toml(),
+            start: start.clone(),
+            checkpoints: folder.checkpoints(recipe.recipe.run.keep_last),
+        },
+        mailbox,
+        watchdog: watchdog.clone(),
+        scores: scores.clone(),
+        end: end.clone(),
+    };
+    parts.train.start_at(start.epoch, start.batch);
+    let train_loader = parts.train.clone();
+    let epochs = num_steps.div_ceil(parts.train.num_batches().max(1));
+    let metrics = folder.metrics_file();
+    let events = folder.tensorboard_dir();
+    let TaskConfig::Clip(task) = &recipe.recipe.task;
+    let mut training = SupervisedTraining::<ClipTask>::new(folder.path(), Arc::new(parts.train), Arc::new(parts.valid))
+        .num_epochs(epochs)
+        .label(&recipe.recipe.name)
+        .with_interrupter(options.interrupter.clone())
+        .with_application_logger(application_logger(folder, options))
+        .with_metric_logger(JsonlLogger::append(&metrics, start.step).map_err(RunError::io(&metrics))?)
+        .with_metric_logger(TensorBoardLogger::create(&events, start.step).map_err(RunError::io(&events))?)
+        .with_custom_checkpointers(posts.model, posts.optim, posts.scheduler)
+        .with_checkpointing_strategy(WhenAsked)
+        .with_training_strategy(TrainingStrategy::Custom(custom(strategy)));
+    training = set::register(training, task, &watchdog, &scores);
+    training = training.renderer(renderer(recipe, num_steps, &start, options));
+    let learner = Learner::new(parts.task, parts.optim, parts.schedule);
+    run_to_the_end(training, learner)?;
+    let end = end.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let end = end.ok_or_else(|| RunError::Training("the training loop left no result".into()))?;
+    let mut warnings: Vec<String> = watchdog.hint().into_iter().collect();
+    let bad = train_loader.bad_samples();
+    if bad.total() > 0 {
+        warnings.push(format!("unreadable training samples were replaced: {bad}"));
+    }
+    summary(end, folder, num_steps, started, warnings)
+}
+
+fn summary(
+    end: End,
+    folder: &RunFolder,
+    num_steps: usize,
+    started: Instant,
+    warnings: Vec<String>,
+) -> Result<RunSummary, RunError> {
+    let outcome: Outcome = end.outcome?;
+    let checkpoint = end.checkpoint.ok_or_else(|| CheckpointError::Missing {
+        path: folder.path().to_owned(),
+    })?;
+    Ok(RunSummary {
+        outcome,
+        run_dir: folder.path().to_owned(),
+        checkpoint: checkpoint.dir,
+        step: end.state.step,
+        num_steps,
+        best: end.state.best,
+        pairs_seen: end.state.pairs_seen,
+        elapsed: started.elapsed(),
+        warnings,
+    })
+}
+
+/// Runs burn's trainer and drops its result, which closes the dashboard.
+fn run_to_the_end(training: SupervisedTraining<ClipTask>, learner: Learner<ClipTask>) -> Result<(), RunError> {
+    // "Kill" in the dashboard is a panic in burn's threads; to the user it is a choice and no fault.
+    let launched = catch_unwind(AssertUnwindSafe(|| drop(training.launch(learner))));
+    launched.or_else(|panic| match is_kill(panic.as_ref()) {
+        true => Err(RunError::Killed),
+        false => resume_unwind(panic),
+    })
+}
+
+fn is_kill(panic: &(dyn std::any::Any + Send)) -> bool {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text == Some("Killing training from user input.")
+}
+
+#[allow(
+    clippy::arc_with_non_send_sync,
+    reason = "burn asks for an Arc and uses it in this thread only"
+)]
+fn custom(strategy: StepStrategy) -> burn::train::CustomLearningStrategy<ClipTask> {
+    Arc::new(strategy)
+}
+
+fn watchdog(recipe: &ResolvedRecipe, parts: &Parts) -> Watchdog {
+    let TaskConfig::Clip(task) = &recipe.recipe.task;
+    match task.loss {
+        LossKind::Clip => Watchdog::new(parts.warmup_steps),
+        // Chance is not ln(batch) for the sigmoid loss.
+        LossKind::Siglip => Watchdog::new(usize::MAX),
+    }
+}
+
+fn application_logger(folder: &RunFolder, options: &RunOptions) -> Option<Box<dyn ApplicationLoggerInstaller>> {
+    let installer = || FileApplicationLoggerInstaller::new(folder.log_file());
+    options
+        .log_file
+        .then(|| Box::new(installer()) as Box<dyn ApplicationLoggerInstaller>)
+}
+
+fn renderer(
+    recipe: &ResolvedRecipe,
+    num_steps: usize,
+    start: &RunState,
+    options: &RunOptions,
+) -> Box<dyn MetricsRenderer> {
+    let plain = logger::Plan {
+        first_step: start.step,
+        num_steps,
+        log_every_steps: recipe.recipe.run.log_every_steps,
+    };
+    let resumed_epoch = (start.epoch > 0).then_some(start.epoch);
+    match options.display {
+        Display::Quiet => Box::new(QuietRenderer),
+        Display::Plain => Box::new(PlainRenderer::stdout(plain)),
+        Display::Auto => terminal::dashboard(&options.interrupter, resumed_epoch)
+            .unwrap_or_else(|| Box::new(PlainRenderer::stdout(plain))),
+    }
+}
