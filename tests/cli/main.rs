@@ -6,3 +6,4 @@
 mod errors;
 mod run;
 mod tables;
+mod train;

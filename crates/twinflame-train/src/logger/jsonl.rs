@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::values::{Collector, Values};
 
@@ -35,17 +36,30 @@ impl JsonlLogger {
     }
 
     fn write(&mut self, values: &Values, epoch: usize) -> io::Result<()> {
-        let mut line = Map::new();
-        line.insert("step".into(), values.step.into());
-        line.insert("epoch".into(), epoch.into());
-        line.insert("split".into(), values.split.into());
-        for (key, value) in &values.values {
-            line.insert((*key).into(), Value::from(*value));
-        }
+        let line = Line { values, epoch };
         serde_json::to_writer(&mut self.file, &line)?;
         self.file.write_all(b"\n")?;
         // A run that is killed keeps its last lines; one small write per step costs nothing beside it.
         self.file.flush()
+    }
+}
+
+/// Keys in reading order, which a JSON map of `serde_json` would sort.
+struct Line<'a> {
+    values: &'a Values,
+    epoch: usize,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Values { step, split, values } = self.values;
+        let head = [
+            ("step", Value::from(*step)),
+            ("epoch", Value::from(self.epoch)),
+            ("split", Value::from(*split)),
+        ];
+        let values = values.iter().map(|(key, value)| (*key, Value::from(*value)));
+        serializer.collect_map(head.into_iter().chain(values))
     }
 }
 
@@ -122,8 +136,12 @@ mod tests {
             values: vec![("loss", loss), ("accuracy_i2t", f64::NAN)],
         };
         logger.write(&values, 2).unwrap();
-        let line: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(line["step"], 7);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with("{\"step\":7,\"epoch\":2,\"split\":\"train\",\"loss\":"),
+            "{text}"
+        );
+        let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["loss"].as_f64(), Some(loss));
         assert!(line["accuracy_i2t"].is_null());
     }

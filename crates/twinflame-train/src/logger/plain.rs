@@ -2,36 +2,46 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-use burn::train::metric::{MetricDefinition, MetricId};
+use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
 use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
 
 use crate::metric::{self, spec};
+use crate::watchdog::Watchdog;
 
 /// Longest silence between two lines of a training that is under way.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
-/// Prints one line every so many steps, and one per validation.
+/// Prints one line every so many steps, with means since the line before, and one per validation.
 pub struct PlainRenderer<W> {
     out: W,
     plan: Plan,
     step: usize,
     epoch: usize,
     in_training: bool,
+    hinted: bool,
     keys: HashMap<MetricId, &'static str>,
-    train: HashMap<&'static str, f64>,
+    train: HashMap<&'static str, Mean>,
     valid: HashMap<&'static str, f64>,
     started: Instant,
-    first_step: usize,
     printed: (usize, Instant),
 }
 
+/// Values since the last line.
+#[derive(Clone, Copy, Default)]
+struct Mean {
+    sum: f64,
+    count: usize,
+    last: f64,
+}
+
 /// What the renderer has to know of the run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Steps done before this process.
     pub first_step: usize,
@@ -39,6 +49,8 @@ pub struct Plan {
     pub num_steps: usize,
     /// Steps between two lines.
     pub log_every_steps: usize,
+    /// What the losses say; its hint is printed once.
+    pub watchdog: Arc<Watchdog>,
 }
 
 impl PlainRenderer<io::Stdout> {
@@ -52,18 +64,19 @@ impl<W: Write + Send + Sync> PlainRenderer<W> {
     /// Writes to `out`.
     pub fn new(out: W, plan: Plan) -> Self {
         let now = Instant::now();
+        let printed = (plan.first_step, now);
         Self {
             out,
-            plan,
             step: plan.first_step,
+            plan,
             epoch: 0,
             in_training: true,
+            hinted: false,
             keys: HashMap::new(),
             train: HashMap::new(),
             valid: HashMap::new(),
             started: now,
-            first_step: plan.first_step,
-            printed: (plan.first_step, now),
+            printed,
         }
     }
 
@@ -77,9 +90,17 @@ impl<W: Write + Send + Sync> PlainRenderer<W> {
         let MetricState::Numeric(entry, Some(numeric)) = state else {
             return;
         };
-        if let Some(key) = self.keys.get(&entry.metric_id) {
-            let values = if valid { &mut self.valid } else { &mut self.train };
-            values.insert(*key, numeric.current());
+        let Some(key) = self.keys.get(&entry.metric_id) else {
+            return;
+        };
+        let value = numeric.current();
+        if valid {
+            self.valid.insert(key, value);
+        } else if !matches!(numeric, NumericEntry::Final(_)) {
+            let mean = self.train.entry(key).or_default();
+            mean.sum += value;
+            mean.count += 1;
+            mean.last = value;
         }
     }
 
@@ -87,7 +108,7 @@ impl<W: Write + Send + Sync> PlainRenderer<W> {
         self.step += 1;
         let (last_step, last_time) = self.printed;
         let due = self.step % self.plan.log_every_steps.max(1) == 0 || last_time.elapsed() >= MAX_SILENCE;
-        let first = last_step == self.first_step && self.step == self.first_step + 1;
+        let first = last_step == self.plan.first_step && self.step == self.plan.first_step + 1;
         if due || first || self.step == self.plan.num_steps {
             self.print_step();
         }
@@ -95,35 +116,35 @@ impl<W: Write + Send + Sync> PlainRenderer<W> {
 
     fn print_step(&mut self) {
         self.printed = (self.step, Instant::now());
-        let done = self.step.saturating_sub(self.first_step);
+        let done = self.step.saturating_sub(self.plan.first_step);
         let left = self.plan.num_steps.saturating_sub(self.step);
         let eta = self.started.elapsed().mul_f64(left as f64 / done.max(1) as f64);
-        let value = |spec: &metric::MetricSpec| self.train.get(spec.key).copied().unwrap_or(f64::NAN);
-        let line = format!(
-            "step {:>6}/{}  epoch {:>3}  loss {:.4}  acc i>t {:5.1}% t>i {:5.1}%  scale {:6.2}  lr {:.2e}  {:7.1} pairs/s  data {:3.0}%  left {}",
-            self.step,
-            self.plan.num_steps,
-            self.epoch,
-            value(&spec::LOSS),
-            value(&spec::ACCURACY_I2T),
-            value(&spec::ACCURACY_T2I),
-            value(&spec::LOGIT_SCALE),
-            value(&spec::LEARNING_RATE),
-            value(&spec::SAMPLES_PER_SECOND),
-            value(&spec::DATA_WAIT),
-            clock(eta),
-        );
-        self.line(&line);
+        let mut line = format!("step {:>6}/{}  epoch {:>3}", self.step, self.plan.num_steps, self.epoch);
+        let train = std::mem::take(&mut self.train);
+        for spec in spec::ALL {
+            let Some(mean) = train.get(spec.key) else {
+                continue;
+            };
+            // These two move on a schedule of their own; a mean would be a value of the past.
+            let value = match *spec == spec::LOGIT_SCALE || *spec == spec::LEARNING_RATE {
+                true => mean.last,
+                false => mean.sum / mean.count as f64,
+            };
+            line.push_str(&format!("  {} {}", spec.short, spec.show(value)));
+        }
+        self.line(&format!("{line}  left {}", clock(eta)));
+        if let Some(hint) = self.plan.watchdog.hint().filter(|_| !self.hinted) {
+            self.hinted = true;
+            self.line(&format!("note: {hint}"));
+        }
     }
 
     fn print_validation(&mut self) {
         let mut line = format!("step {:>6}/{}  validation", self.step, self.plan.num_steps);
         for spec in spec::ALL {
-            let Some(value) = self.valid.get(spec.key) else {
-                continue;
-            };
-            line.push_str(&format!("  {} {value:.*}", spec.title, spec.precision));
-            line.push_str(spec.unit.unwrap_or_default());
+            if let Some(value) = self.valid.get(spec.key) {
+                line.push_str(&format!("  {} {}", spec.short, spec.show(*value)));
+            }
         }
         self.valid.clear();
         self.line(&line);
@@ -150,7 +171,7 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for PlainRenderer<W> {
     fn start(&mut self, _epochs: usize, starting_epoch: usize, _items: Option<usize>, label: Option<&str>) {
         self.epoch = starting_epoch;
         self.started = Instant::now();
-        let from = match self.first_step {
+        let from = match self.plan.first_step {
             0 => String::new(),
             step => format!(", continuing after step {step}"),
         };
@@ -239,6 +260,7 @@ mod tests {
             first_step: 0,
             num_steps: 25,
             log_every_steps: 10,
+            watchdog: Arc::new(Watchdog::new(0)),
         };
         let steps: Vec<String> = lines(plan, 25)
             .iter()
@@ -253,6 +275,7 @@ mod tests {
             first_step: 10,
             num_steps: 12,
             log_every_steps: 100,
+            watchdog: Arc::new(Watchdog::new(0)),
         };
         let lines = lines(plan, 2);
         assert!(lines[0].contains("11/12") && lines[1].contains("12/12"), "{lines:?}");

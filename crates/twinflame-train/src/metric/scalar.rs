@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::TensorReadError;
-use burn::train::metric::state::{FormatOptions, NumericMetricState};
+use burn::train::metric::state::NumericMetricState;
 use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
 };
@@ -80,19 +80,14 @@ impl ScalarMetric {
         self
     }
 
-    fn format(&self) -> FormatOptions {
-        let format = FormatOptions::new(self.name()).precision(self.spec.precision);
-        match self.spec.unit {
-            Some(unit) => format.unit(unit),
-            None => format,
+    /// In the words of burn's own metrics, but without powers of ten for small numbers.
+    fn entry(&self, stored: &NumericEntry) -> SerializedEntry {
+        if !self.seen {
+            return SerializedEntry::not_available(self.spec.unit);
         }
-    }
-
-    fn entry(&self, make: impl Fn(&NumericMetricState, FormatOptions) -> SerializedEntry) -> SerializedEntry {
-        match self.seen {
-            true => make(&self.state, self.format()),
-            false => SerializedEntry::not_available(self.spec.unit),
-        }
+        let show = |entry: NumericEntry| self.spec.show(entry.current());
+        let (epoch, batch) = (show(self.state.running_value()), show(self.state.current_value()));
+        SerializedEntry::new(format!("epoch {epoch} - batch {batch}"), stored.serialize())
     }
 }
 
@@ -133,11 +128,11 @@ impl Metric for ScalarMetric {
             self.state.update(value, input.batch_size.max(1));
             self.seen = true;
         }
-        Ok(self.entry(NumericMetricState::compute_update))
+        Ok(self.entry(&self.state.current_value()))
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(self.entry(NumericMetricState::compute_final))
+        Ok(self.entry(&self.state.final_value()))
     }
 
     fn clear(&mut self) {

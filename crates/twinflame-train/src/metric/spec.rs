@@ -7,6 +7,8 @@ pub struct MetricSpec {
     pub key: &'static str,
     /// Title in the dashboard.
     pub title: &'static str,
+    /// Name in plain lines; `i>t` is image to text.
+    pub short: &'static str,
     /// Unit in the dashboard.
     pub unit: Option<&'static str>,
     /// Whether more is better.
@@ -15,52 +17,109 @@ pub struct MetricSpec {
     pub precision: usize,
 }
 
-const fn spec(
-    key: &'static str,
-    title: &'static str,
-    unit: Option<&'static str>,
-    higher: bool,
-    precision: usize,
-) -> MetricSpec {
+impl MetricSpec {
+    /// A value with its unit, as the dashboard and plain lines show it.
+    pub fn show(&self, value: f64) -> String {
+        let number = format!("{value:.*}", self.precision);
+        match self.unit {
+            Some("%") => format!("{number}%"),
+            Some(unit) => format!("{number} {unit}"),
+            None => number,
+        }
+    }
+}
+
+/// A quantity in percent, of which more is better.
+const fn share(key: &'static str, title: &'static str, short: &'static str) -> MetricSpec {
     MetricSpec {
         key,
         title,
-        unit,
-        higher_is_better: higher,
-        precision,
+        short,
+        unit: Some("%"),
+        higher_is_better: true,
+        precision: 2,
     }
 }
 
 /// Contrastive loss, in nats.
-pub const LOSS: MetricSpec = spec("loss", "Loss", None, false, 4);
+pub const LOSS: MetricSpec = MetricSpec {
+    key: "loss",
+    title: "Loss",
+    short: "loss",
+    unit: None,
+    higher_is_better: false,
+    precision: 4,
+};
 /// Share of the batch's images whose best caption is their own.
-pub const ACCURACY_I2T: MetricSpec = spec("accuracy_i2t", "Accuracy image to text", Some("%"), true, 2);
+pub const ACCURACY_I2T: MetricSpec = share("accuracy_i2t", "Accuracy image to text", "acc i>t");
 /// Share of the batch's captions whose best image is their own.
-pub const ACCURACY_T2I: MetricSpec = spec("accuracy_t2i", "Accuracy text to image", Some("%"), true, 2);
+pub const ACCURACY_T2I: MetricSpec = share("accuracy_t2i", "Accuracy text to image", "acc t>i");
 /// The factor that multiplies cosine similarities: `exp` of the learned parameter.
-pub const LOGIT_SCALE: MetricSpec = spec("logit_scale", "Logit scale", None, true, 2);
+pub const LOGIT_SCALE: MetricSpec = MetricSpec {
+    key: "logit_scale",
+    title: "Logit scale",
+    short: "scale",
+    unit: None,
+    higher_is_better: true,
+    precision: 2,
+};
 /// Learning rate of the step.
-pub const LEARNING_RATE: MetricSpec = spec("learning_rate", "Learning rate", None, true, 6);
+pub const LEARNING_RATE: MetricSpec = MetricSpec {
+    key: "learning_rate",
+    title: "Learning rate",
+    short: "lr",
+    unit: None,
+    higher_is_better: true,
+    precision: 6,
+};
 /// Image-text pairs trained on per second.
-pub const SAMPLES_PER_SECOND: MetricSpec = spec("samples_per_s", "Samples per second", Some("1/s"), true, 1);
+pub const SAMPLES_PER_SECOND: MetricSpec = MetricSpec {
+    key: "samples_per_s",
+    title: "Samples per second",
+    short: "speed",
+    unit: Some("1/s"),
+    higher_is_better: true,
+    precision: 1,
+};
 /// Share of a step's time spent waiting for the loader.
-pub const DATA_WAIT: MetricSpec = spec("data_wait", "Waiting for data", Some("%"), false, 1);
+pub const DATA_WAIT: MetricSpec = MetricSpec {
+    key: "data_wait",
+    title: "Waiting for data",
+    short: "data",
+    unit: Some("%"),
+    higher_is_better: false,
+    precision: 1,
+};
 /// L2 norm of the whole gradient before clipping.
-pub const GRAD_NORM: MetricSpec = spec("grad_norm", "Gradient norm", None, false, 3);
+pub const GRAD_NORM: MetricSpec = MetricSpec {
+    key: "grad_norm",
+    title: "Gradient norm",
+    short: "grad",
+    unit: None,
+    higher_is_better: false,
+    precision: 3,
+};
 /// Validation loss of the averaged weights, in nats.
-pub const EMA_LOSS: MetricSpec = spec("ema_loss", "EMA loss", None, false, 4);
+pub const EMA_LOSS: MetricSpec = MetricSpec {
+    key: "ema_loss",
+    title: "EMA loss",
+    short: "EMA loss",
+    unit: None,
+    higher_is_better: false,
+    precision: 4,
+};
 /// Recall over the whole validation set.
-pub const RECALL_I2T_1: MetricSpec = spec("recall_i2t_1", "R@1 image to text", Some("%"), true, 2);
+pub const RECALL_I2T_1: MetricSpec = share("recall_i2t_1", "R@1 image to text", "R@1 i>t");
 /// Recall over the whole validation set.
-pub const RECALL_T2I_1: MetricSpec = spec("recall_t2i_1", "R@1 text to image", Some("%"), true, 2);
+pub const RECALL_T2I_1: MetricSpec = share("recall_t2i_1", "R@1 text to image", "R@1 t>i");
 /// Recall over the whole validation set.
-pub const RECALL_I2T_5: MetricSpec = spec("recall_i2t_5", "R@5 image to text", Some("%"), true, 2);
+pub const RECALL_I2T_5: MetricSpec = share("recall_i2t_5", "R@5 image to text", "R@5 i>t");
 /// Recall over the whole validation set.
-pub const RECALL_T2I_5: MetricSpec = spec("recall_t2i_5", "R@5 text to image", Some("%"), true, 2);
+pub const RECALL_T2I_5: MetricSpec = share("recall_t2i_5", "R@5 text to image", "R@5 t>i");
 /// Recall of the averaged weights.
-pub const EMA_RECALL_I2T_1: MetricSpec = spec("ema_recall_i2t_1", "EMA R@1 image to text", Some("%"), true, 2);
+pub const EMA_RECALL_I2T_1: MetricSpec = share("ema_recall_i2t_1", "EMA R@1 image to text", "EMA R@1 i>t");
 /// Recall of the averaged weights.
-pub const EMA_RECALL_T2I_1: MetricSpec = spec("ema_recall_t2i_1", "EMA R@1 text to image", Some("%"), true, 2);
+pub const EMA_RECALL_T2I_1: MetricSpec = share("ema_recall_t2i_1", "EMA R@1 text to image", "EMA R@1 t>i");
 
 /// Every quantity.
 pub const ALL: [&MetricSpec; 15] = [

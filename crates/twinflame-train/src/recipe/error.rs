@@ -111,7 +111,10 @@ impl Origin<'_> {
     /// An error outside any key: broken TOML, or a missing section.
     fn raw(&self, error: &toml::de::Error, message: String) -> RecipeError {
         // An error about the whole document, such as a missing section, has no line.
-        match error.span().filter(|span| *span != (0..0) && *span != (0..self.text.len())) {
+        match error
+            .span()
+            .filter(|span| *span != (0..0) && *span != (0..self.text.len()))
+        {
             Some(span) if self.sets.is_empty() => self.line(span.start, message),
             _ => RecipeError::Whole {
                 origin: self.name.to_owned(),
@@ -149,9 +152,10 @@ fn did_you_mean(message: &str) -> String {
 /// `; did you mean ...?` for the most similar of the candidates, or nothing.
 pub(super) fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     let score = |candidate: &str| {
-        // `learning_rate` against `lr`: initials count as much as spelling.
+        // `learning_rate` for `lr`, `ema` for `ema_decay`: initials and beginnings count as much as spelling.
         let initials: String = name.split(['_', '-']).filter_map(|part| part.chars().next()).collect();
-        match initials == candidate {
+        let is_part = candidate.starts_with(name) || name.starts_with(candidate);
+        match initials == candidate || is_part {
             true => 1.0,
             false => strsim::normalized_damerau_levenshtein(name, candidate),
         }

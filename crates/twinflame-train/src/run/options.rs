@@ -20,6 +20,8 @@ pub struct RunOptions {
     pub device_description: String,
     /// Commit of the program, for `run.json`. Default `unknown`.
     pub commit: String,
+    /// Told what opening the data found wrong, before anything is shown. Default: nobody is told.
+    pub notify: fn(&str),
     /// Whether warnings of the libraries go to `experiment.log`; installs a process-wide logger. Default `false`.
     pub log_file: bool,
 }
@@ -44,6 +46,7 @@ impl Default for RunOptions {
             interrupter: Interrupter::new(),
             device_description: "unknown".into(),
             commit: "unknown".into(),
+            notify: |_| {},
             log_file: false,
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Parts {
     /// Over the training data where the recipe has no validation set; it is not used then.
     pub(super) valid: ImageTextLoader,
     pub(super) num_steps: usize,
+    /// What opening the data found wrong.
+    pub(super) notes: Vec<String>,
 }
 
 impl Parts {
@@ -38,6 +40,12 @@ impl Parts {
             Some(_) => open(recipe, "valid")?,
             None => train_source.clone(),
         };
+        let mut notes = Vec::new();
+        for (section, source) in [("train", &train_source), ("valid", &valid_source)] {
+            if !source.report().is_clean() && !(section == "valid" && config.data.valid.is_none()) {
+                notes.push(format!("data.{section}: {}", source.report()));
+            }
+        }
         let augmented = pipeline(Transform::train(&config.transform)?)?;
         let plain = pipeline(Transform::eval(&config.transform)?)?;
         let train = ImageTextLoader::new(train_source, augmented, &config.loader, LoaderMode::Train, config.seed)?;
@@ -53,6 +61,7 @@ impl Parts {
             train,
             valid,
             num_steps,
+            notes,
         })
     }
 

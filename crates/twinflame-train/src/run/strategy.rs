@@ -119,6 +119,11 @@ struct Training<'a> {
 
 impl Training<'_> {
     fn run(&mut self, train: &TrainLoader<ClipTask>, valid: &ValidLoader<ClipTask>) -> Result<Outcome, RunError> {
+        if self.state.epoch > 0 {
+            // burn has just announced epoch 1.
+            let done = LearnerEvent::EndEpoch(self.state.epoch);
+            self.events.process_train(done).map_err(broken)?;
+        }
         while self.state.step < self.plan.num_steps {
             if let Pause::Asked = self.train_epoch(train)? {
                 self.save()?;

@@ -80,6 +80,9 @@ fn launch(
     options: &RunOptions,
 ) -> Result<RunSummary, RunError> {
     let started = Instant::now();
+    for note in &parts.notes {
+        (options.notify)(note);
+    }
     let (mailbox, posts) = Mailbox::new();
     let watchdog = Arc::new(watchdog(recipe, &parts));
     let scores = Scores::default();
@@ -116,8 +119,14 @@ fn launch(
         .with_custom_checkpointers(posts.model, posts.optim, posts.scheduler)
         .with_checkpointing_strategy(WhenAsked)
         .with_training_strategy(TrainingStrategy::Custom(custom(strategy)));
+    let plain = logger::Plan {
+        first_step: start.step,
+        num_steps,
+        log_every_steps: recipe.recipe.run.log_every_steps,
+        watchdog: watchdog.clone(),
+    };
     training = set::register(training, task, &watchdog, &scores);
-    training = training.renderer(renderer(recipe, num_steps, &start, options));
+    training = training.renderer(renderer(plain, &start, options));
     let learner = Learner::new(parts.task, parts.optim, parts.schedule);
     run_to_the_end(training, learner)?;
     let end = end.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -194,22 +203,12 @@ fn application_logger(folder: &RunFolder, options: &RunOptions) -> Option<Box<dy
         .then(|| Box::new(installer()) as Box<dyn ApplicationLoggerInstaller>)
 }
 
-fn renderer(
-    recipe: &ResolvedRecipe,
-    num_steps: usize,
-    start: &RunState,
-    options: &RunOptions,
-) -> Box<dyn MetricsRenderer> {
-    let plain = logger::Plan {
-        first_step: start.step,
-        num_steps,
-        log_every_steps: recipe.recipe.run.log_every_steps,
-    };
+fn renderer(plain: logger::Plan, start: &RunState, options: &RunOptions) -> Box<dyn MetricsRenderer> {
     let resumed_epoch = (start.epoch > 0).then_some(start.epoch);
+    let dashboard = || terminal::dashboard(&options.interrupter, resumed_epoch);
     match options.display {
         Display::Quiet => Box::new(QuietRenderer),
         Display::Plain => Box::new(PlainRenderer::stdout(plain)),
-        Display::Auto => terminal::dashboard(&options.interrupter, resumed_epoch)
-            .unwrap_or_else(|| Box::new(PlainRenderer::stdout(plain))),
+        Display::Auto => dashboard().unwrap_or_else(|| Box::new(PlainRenderer::stdout(plain))),
     }
 }

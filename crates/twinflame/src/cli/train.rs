@@ -64,6 +64,7 @@ pub(super) fn train(args: &TrainArgs) -> anyhow::Result<RunSummary> {
         interrupter: stop_on_ctrl_c()?,
         device_description: selected.description.clone(),
         commit: option_env!("TWINFLAME_COMMIT").unwrap_or("unknown").to_owned(),
+        notify: |note| eprintln!("note: {note}"),
         log_file: true,
     };
     let summary = match (&args.resume, &recipe) {
