@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 use twinflame::train::recipe::ResolvedRecipe;
-use twinflame::train::run::{self, CheckpointError, Display, RunError, RunFolder, RunOptions};
+use twinflame::train::run::{self, CheckpointError, Display, Outcome, RunError, RunFolder, RunOptions};
 use twinflame_tests::device;
 
 fn recipe(set: &[&str]) -> ResolvedRecipe {
@@ -103,4 +103,27 @@ fn folders_that_are_no_runs_are_told_apart() {
         matches!(error, RunError::Checkpoint(CheckpointError::Missing { .. })),
         "{error}"
     );
+}
+
+#[test]
+fn a_run_that_no_longer_improves_stops_early_and_keeps_its_best_checkpoint() {
+    let parent = TempDir::new().unwrap();
+    let set = [
+        "optim.lr=0.0",
+        "task.targets=diagonal",
+        "run.num_steps=10",
+        "run.keep_last=1",
+        "run.stop_after_validations=2",
+        "run.best=loss",
+        "loader.batches_per_epoch=1",
+        "loader.batch_size=8",
+        "task.micro_batch_size=8",
+    ];
+    let stopped = run::train(&recipe(&set), &device(), &options(&parent)).unwrap();
+    // Without a learning rate the first validation is as good as any after it.
+    assert_eq!((stopped.step, &stopped.outcome), (3, &Outcome::StoppedEarly));
+    assert_eq!(stopped.best.unwrap().step, 1);
+    let best = run::load(&stopped.run_dir.join("best"), &device()).unwrap();
+    assert_eq!(best.checkpoint.state.step, 1);
+    assert_eq!(run::load(&stopped.run_dir, &device()).unwrap().checkpoint.state.step, 3);
 }

@@ -20,7 +20,12 @@ pub struct MetricSpec {
 impl MetricSpec {
     /// A value with its unit, as the dashboard and plain lines show it.
     pub fn show(&self, value: f64) -> String {
-        let number = format!("{value:.*}", self.precision);
+        // A learning rate of 2.5e-7 is not 0.
+        let vanishes = value != 0.0 && value.abs() < 0.1_f64.powi(self.precision as i32 - 1) && self.unit.is_none();
+        let number = match vanishes {
+            true => format!("{value:.2e}"),
+            false => format!("{value:.*}", self.precision),
+        };
         match self.unit {
             Some("%") => format!("{number}%"),
             Some(unit) => format!("{number} {unit}"),
@@ -77,7 +82,7 @@ pub const SAMPLES_PER_SECOND: MetricSpec = MetricSpec {
     key: "samples_per_s",
     title: "Samples per second",
     short: "speed",
-    unit: Some("1/s"),
+    unit: Some("pairs/s"),
     higher_is_better: true,
     precision: 1,
 };
@@ -148,6 +153,15 @@ pub fn by_title(title: &str) -> Option<&'static MetricSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_shown_with_unit_and_small_ones_do_not_vanish() {
+        assert_eq!(RECALL_I2T_1.show(48.7), "48.70%");
+        assert_eq!(SAMPLES_PER_SECOND.show(1034.26), "1034.3 pairs/s");
+        assert_eq!(LEARNING_RATE.show(1e-3), "0.001000");
+        assert_eq!(LEARNING_RATE.show(2.5e-7), "2.50e-7");
+        assert_eq!(LOSS.show(0.0), "0.0000");
+    }
 
     #[test]
     fn keys_and_titles_name_one_quantity_each() {
