@@ -494,7 +494,7 @@ fn a_fresh_bottleneck_is_its_shortcut() {
     block.bn2 = resnet.layer2[0].bn2.clone();
     block.conv3 = Clone::clone(&resnet.layer1[0].conv3);
     block.conv3.weight = Param::from_tensor(Tensor::ones([32, 16, 1, 1], &device));
-    let x = Tensor::<4>::random([2, 32, 4, 4], burn::tensor::Distribution::Uniform(0.0, 1.0), &device);
+    let x = Tensor::<4>::random([32, 2, 4, 4], burn::tensor::Distribution::Uniform(0.0, 1.0), &device);
     assert_eq!(block.forward(x.clone(), Pass::Train).into_data(), x.into_data());
 }
 

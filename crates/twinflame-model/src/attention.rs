@@ -90,25 +90,78 @@ impl Attention {
     /// - bias: `[batch, tokens]`, added to the scores: minus infinity where the query must not look
     /// - output: `[batch, width]`
     pub fn forward_one(&self, x: Tensor<3>, query: Tensor<2>, bias: Option<Tensor<2>>) -> Tensor<2> {
-        let [batch, tokens, width] = x.dims();
-        assert_shape!(query, [batch, width]);
-        let heads = self.n_heads;
+        let [_, _, width] = x.dims();
         let weight = self.in_proj.weight.val();
         let in_bias = self.in_proj.bias.as_ref().map(|bias| bias.val());
-        let part = |from: usize, parts: usize| {
-            (
-                weight.clone().narrow(1, from * width, parts * width),
-                in_bias.clone().map(|bias| bias.narrow(0, from * width, parts * width)),
-            )
-        };
-        let (q_weight, q_bias) = part(0, 1);
-        let (kv_weight, kv_bias) = part(1, 2);
-        let q = linear(query, q_weight, q_bias).reshape([1, batch, heads, 1, width / heads]);
-        let kv = linear(x, kv_weight, kv_bias); // [batch, tokens, 2 width]
-        let [k, v] = split_heads(kv, heads);
-        let bias = bias.map(|bias| bias.reshape([1, batch, 1, 1, tokens]));
-        let context = attend(q, k, v, bias).reshape([batch, width]);
-        self.out_proj.forward(context)
+        let [q, key, value] = std::array::from_fn(|part| Projection {
+            weight: weight.clone().narrow(1, part * width, width),
+            bias: in_bias.clone().map(|bias| bias.narrow(0, part * width, width)),
+        });
+        let query = linear(query, q.weight, q.bias);
+        self.out_proj.forward(attend_one(x, query, key, value, bias, self.n_heads))
+    }
+}
+
+/// A linear layer's values.
+pub(crate) struct Projection {
+    /// `[input, output]`.
+    pub(crate) weight: Tensor<2>,
+    /// `[output]`.
+    pub(crate) bias: Option<Tensor<1>>,
+}
+
+impl From<&Linear> for Projection {
+    fn from(linear: &Linear) -> Self {
+        Self {
+            weight: linear.weight.val(),
+            bias: linear.bias.as_ref().map(|bias| bias.val()),
+        }
+    }
+}
+
+/// Attention of one query per sample, without ever making keys and values.
+///
+/// With a single query it is cheaper to take the key projection to the query, `q (x K)' = (q K') x'`, and to project
+/// the weighted sum instead of every token, `a (x V) = (a x) V`: no product grows with tokens times width squared.
+///
+/// # Shapes
+/// - x: `[batch, tokens, channels]`, where keys and values come from
+/// - query: `[batch, width]`, already projected
+/// - key, value: `[channels, width]`
+/// - bias: `[batch, tokens]`, added to the scores
+/// - output: `[batch, width]`
+pub(crate) fn attend_one(
+    x: Tensor<3>,
+    query: Tensor<2>,
+    key: Projection,
+    value: Projection,
+    bias: Option<Tensor<2>>,
+    n_heads: usize,
+) -> Tensor<2> {
+    let [batch, tokens, channels] = x.dims();
+    assert_shape!(query, [batch, _]);
+    let [_, width] = query.dims();
+    let d_head = width / n_heads;
+    let by_head = |weight: Tensor<2>| weight.reshape([channels, n_heads, d_head]).swap_dims(0, 1);
+
+    let query = query * (d_head as f64).powf(-0.5);
+    let query = query.reshape([batch, n_heads, d_head]).swap_dims(0, 1); // [heads, batch, d_head]
+    let asked = query.clone().matmul(by_head(key.weight).swap_dims(1, 2)); // [heads, batch, channels]
+    let mut scores = asked.swap_dims(0, 1).matmul(x.clone().swap_dims(1, 2)); // [batch, heads, tokens]
+    if let Some(key_bias) = key.bias {
+        // The same for all tokens, so the softmax does not see it; it is kept because it is a parameter.
+        let offset = (query * key_bias.reshape([n_heads, 1, d_head])).sum_dim(2);
+        scores = scores + offset.swap_dims(0, 1);
+    }
+    if let Some(bias) = bias {
+        scores = scores + bias.reshape([batch, 1, tokens]);
+    }
+    let mixed = softmax(scores, 2).matmul(x); // [batch, heads, channels]
+    let context = mixed.swap_dims(0, 1).matmul(by_head(value.weight)); // [heads, batch, d_head]
+    let context = context.swap_dims(0, 1).reshape([batch, width]);
+    match value.bias {
+        Some(bias) => context + bias.reshape([1, width]),
+        None => context,
     }
 }
 

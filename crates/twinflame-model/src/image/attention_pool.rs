@@ -3,10 +3,13 @@
 use burn::{
     module::{Module, Param},
     nn::Linear,
-    tensor::{Tensor, activation::softmax, assert_shape},
+    tensor::{Tensor, assert_shape},
 };
 
-use crate::init::{Init, Values};
+use crate::{
+    attention::attend_one,
+    init::{Init, Values},
+};
 
 /// One round of multi-head attention in which the mean of all positions asks and everything answers
 /// (Radford et al. 2021, section 2.4).
@@ -47,29 +50,22 @@ impl AttentionPool {
         }
     }
 
-    /// `[batch, channels, height, width]` to `[batch, embed_dim]`.
+    /// `[channels, batch, height, width]` to `[batch, embed_dim]`.
     ///
     /// # Panics
     /// If `height width` differs from the number of positions in the table.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let [batch, channels, height, width] = x.dims();
+        let [channels, batch, height, width] = x.dims();
         let tokens = 1 + height * width;
         let positions = self.positional_embedding.val();
         assert_shape!(positions, [tokens, channels]);
-        let heads = self.n_heads;
-        let d_head = channels / heads;
 
-        let x = x.reshape([batch, channels, height * width]).swap_dims(1, 2); // [batch, positions, channels]
-        let mean = x.clone().mean_dim(1);
-        let x = Tensor::cat(vec![mean, x], 1) + positions.reshape([1, tokens, channels]);
-
-        let query = x.clone().narrow(1, 0, 1).reshape([batch, channels]);
-        let q = self.q_proj.forward(query) * (d_head as f64).powf(-0.5);
-        let q = q.reshape([batch, heads, 1, d_head]);
-        let split = |y: Tensor<3>| y.reshape([batch, tokens, heads, d_head]).swap_dims(1, 2);
-        let k = split(self.k_proj.forward(x.clone())); // [batch, heads, tokens, d_head]
-        let v = split(self.v_proj.forward(x));
-        let weights = softmax(q.matmul(k.swap_dims(2, 3)), 3); // [batch, heads, 1, tokens]
-        self.c_proj.forward(weights.matmul(v).reshape([batch, channels]))
+        let x = x.reshape([channels, batch, height * width]);
+        let x = Tensor::cat(vec![x.clone().mean_dim(2), x], 2).permute([1, 2, 0]); // [batch, tokens, channels]
+        let x = x + positions.reshape([1, tokens, channels]);
+        let mean = x.clone().narrow(1, 0, 1).reshape([batch, channels]);
+        let query = self.q_proj.forward(mean);
+        let (key, value) = ((&self.k_proj).into(), (&self.v_proj).into());
+        self.c_proj.forward(attend_one(x, query, key, value, None, self.n_heads))
     }
 }

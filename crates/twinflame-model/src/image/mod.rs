@@ -2,6 +2,7 @@
 
 mod attention_pool;
 mod conv;
+mod pool;
 mod resnet;
 mod vit;
 

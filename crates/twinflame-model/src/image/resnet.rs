@@ -2,10 +2,10 @@
 
 use burn::{
     module::Module,
-    tensor::{Tensor, activation::relu, assert_shape, module::avg_pool2d, ops::AvgPoolOptions},
+    tensor::{Tensor, activation::relu, assert_shape},
 };
 
-use super::{AttentionPool, Conv};
+use super::{AttentionPool, Conv, pool::halve};
 use crate::{BlockOutput, Pass, batch_norm::BatchNorm, config::VisionConfig, init::Init};
 
 /// Channels out of a bottleneck per channel inside it (He et al. 2015, <https://arxiv.org/abs/1512.03385>).
@@ -80,6 +80,9 @@ impl ModifiedResNet {
 
     /// `[batch, 3, size, size]` to features `[batch, embed_dim]`.
     ///
+    /// Between the stages tensors are `[channels, batch, height, width]`, see [`Conv::forward`]. It suits the
+    /// normalisation too, whose sums run over contiguous memory.
+    ///
     /// # Panics
     /// If the image has another size than the attention pool's position table was made for.
     pub fn forward(&self, pixels: Tensor<4>, pass: Pass) -> Tensor<2> {
@@ -94,15 +97,15 @@ impl ModifiedResNet {
     pub fn forward_with_blocks(&self, pixels: Tensor<4>, pass: Pass) -> (Tensor<2>, Vec<BlockOutput>) {
         let mut outputs = vec![BlockOutput::new(
             "conv1",
-            self.conv1.forward(pixels.clone()).flatten(2, 3),
+            batch_first(self.conv1.forward(pixels.clone().swap_dims(0, 1))),
         )];
         let mut x = self.stem(pixels, pass);
-        outputs.push(BlockOutput::new("avgpool", x.clone().flatten(2, 3)));
+        outputs.push(BlockOutput::new("avgpool", batch_first(x.clone())));
         for (index, blocks) in self.stages().into_iter().enumerate() {
             for block in blocks {
                 x = block.forward(x, pass);
             }
-            outputs.push(BlockOutput::new(format!("layer{}", index + 1), x.clone().flatten(2, 3)));
+            outputs.push(BlockOutput::new(format!("layer{}", index + 1), batch_first(x.clone())));
         }
         let features = self.attnpool.forward(x);
         let [batch, embed_dim] = features.dims();
@@ -117,14 +120,27 @@ impl ModifiedResNet {
         [&self.layer1, &self.layer2, &self.layer3, &self.layer4]
     }
 
-    /// `[batch, 3, size, size]` to `[batch, width, size / 4, size / 4]`.
+    /// `[batch, 3, size, size]` to `[width, batch, size / 4, size / 4]`.
     fn stem(&self, pixels: Tensor<4>, pass: Pass) -> Tensor<4> {
         assert_shape!(pixels, [_, 3, _, _]);
-        let x = relu(self.bn1.forward(self.conv1.forward(pixels), pass));
-        let x = relu(self.bn2.forward(self.conv2.forward(x), pass));
-        let x = relu(self.bn3.forward(self.conv3.forward(x), pass));
+        let x = self.conv1.forward(pixels.swap_dims(0, 1));
+        let x = relu(normalize(&self.bn1, x, pass));
+        let x = relu(normalize(&self.bn2, self.conv2.forward(x), pass));
+        let x = relu(normalize(&self.bn3, self.conv3.forward(x), pass));
         halve(x)
     }
+}
+
+/// `[channels, batch, height, width]` to `[batch, channels, height width]`.
+fn batch_first(x: Tensor<4>) -> Tensor<3> {
+    x.swap_dims(0, 1).flatten(2, 3)
+}
+
+/// Normalises `[channels, batch, height, width]` per channel.
+fn normalize(bn: &BatchNorm, x: Tensor<4>, pass: Pass) -> Tensor<4> {
+    let dims = x.dims();
+    let [channels, batch, height, width] = dims;
+    bn.forward(x.reshape([1, channels, batch * height * width]), pass).reshape(dims)
 }
 
 /// Bottleneck block; halves the size by average pooling after its 3x3 convolution, never by a stride.
@@ -176,21 +192,17 @@ impl Bottleneck {
         }
     }
 
-    /// `[batch, channels_in, height, width]` to `[batch, 4 planes, height / stride, width / stride]`.
+    /// `[channels_in, batch, height, width]` to `[4 planes, batch, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>, pass: Pass) -> Tensor<4> {
         let pool = |x| if self.stride > 1 { halve(x) } else { x };
         let shortcut = match &self.downsample {
             None => x.clone(),
-            Some(Downsample { conv, bn }) => bn.forward(conv.forward(pool(x.clone())), pass),
+            Some(Downsample { conv, bn }) => normalize(bn, conv.forward(pool(x.clone())), pass),
         };
-        let x = relu(self.bn1.forward(self.conv1.forward(x), pass));
-        let x = relu(self.bn2.forward(self.conv2.forward(x), pass));
-        let x = self.bn3.forward(self.conv3.forward(pool(x)), pass);
+        let x = relu(normalize(&self.bn1, self.conv1.forward(x), pass));
+        let x = relu(normalize(&self.bn2, self.conv2.forward(x), pass));
+        let x = normalize(&self.bn3, self.conv3.forward(pool(x)), pass);
         relu(x + shortcut)
     }
 }
 
-/// Average over squares of 2 x 2.
-fn halve(x: Tensor<4>) -> Tensor<4> {
-    avg_pool2d(x, AvgPoolOptions::new([2, 2]))
-}
