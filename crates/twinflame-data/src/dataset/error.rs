@@ -27,6 +27,14 @@ pub enum DataError {
         /// Path as configured.
         path: PathBuf,
     },
+    /// A folder without any image.
+    #[error("no images in {} or the folders below it: files ending in {endings} were looked for", path.display())]
+    NoImages {
+        /// Folder searched.
+        path: PathBuf,
+        /// Endings of image files.
+        endings: String,
+    },
     /// No caption file in a folder.
     #[error("no captions.csv, captions.tsv or captions.jsonl in {}; set captions to the caption file's name", folder.display())]
     NoCaptionFile {

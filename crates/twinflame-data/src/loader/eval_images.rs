@@ -1,4 +1,4 @@
-//! The images of an [`EvalSet`], once and in order.
+//! The images of an evaluation, once and in order.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use rand::rngs::ChaCha8Rng;
 use super::pipeline::guarded;
 use super::pool::OrderedPool;
 use super::{LoaderConfig, LoaderError};
-use crate::dataset::{EvalSet, SampleError, Source};
+use crate::dataset::{EvalSet, ImageList, SampleError};
 use crate::report::BadSamples;
 use crate::transform::{RgbTensor, Transform};
 
-/// Images of consecutive rows of an [`EvalSet`], without the unreadable ones.
+/// Images of consecutive rows of an [`ImageList`], without the unreadable ones.
 ///
 /// # Shapes
 /// - images: `[rows.len(), height, width, 3]`, RGB, `0..=255`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvalImageBatch {
-    /// Image rows of the set, ascending.
+    /// Rows of the list, ascending.
     pub rows: Vec<usize>,
     /// Pixels.
     pub images: Vec<u8>,
@@ -26,12 +26,12 @@ pub struct EvalImageBatch {
     pub image_size: [usize; 2],
 }
 
-/// Iterates over the images of an [`EvalSet`] in batches, loaded ahead by worker threads.
+/// Iterates over the images of an [`ImageList`] in batches, loaded ahead by worker threads.
 ///
 /// An unreadable image is counted and left out; over `max_bad_samples` an error ends the iteration.
 pub struct EvalImages {
-    source: Arc<dyn Source>,
-    samples: Vec<usize>,
+    images: Arc<dyn ImageList>,
+    num_images: usize,
     pool: OrderedPool<usize, Result<RgbTensor, SampleError>>,
     submitted: usize,
     row: usize,
@@ -43,29 +43,40 @@ pub struct EvalImages {
 }
 
 impl EvalImages {
+    /// The images of `set`; see [`EvalImages::over`].
+    ///
+    /// # Errors
+    /// As [`EvalImages::over`].
+    pub fn new(set: &EvalSet, transform: Arc<Transform>, config: &LoaderConfig) -> Result<Self, LoaderError> {
+        Self::over(Arc::new(set.clone()), transform, config)
+    }
+
     /// Starts the workers. Of `config`, `batch_size`, `num_workers`, `prefetch_batches` and `max_bad_samples` count;
     /// `transform` should be one for evaluation.
     ///
     /// # Errors
     /// An impossible configuration, or no thread to be had.
-    pub fn new(set: &EvalSet, transform: Arc<Transform>, config: &LoaderConfig) -> Result<Self, LoaderError> {
+    pub fn over(
+        images: Arc<dyn ImageList>,
+        transform: Arc<Transform>,
+        config: &LoaderConfig,
+    ) -> Result<Self, LoaderError> {
         config.validate()?;
-        let source = set.source().clone();
-        let samples = (0..set.num_images()).map(|row| set.sample(row)).collect();
         let ahead = config.batch_size * config.prefetch_batches;
         let work = {
-            let source = source.clone();
-            move |sample: usize| {
-                guarded(source.as_ref(), sample, || {
+            let images = images.clone();
+            move |row: usize| {
+                guarded(
+                    || images.image_name(row),
                     // Nothing is random in evaluation; the transform merely asks for a generator.
-                    Ok(transform.apply(&source.image(sample)?, &mut ChaCha8Rng::seed_from_u64(0)))
-                })
+                    || Ok(transform.apply(&images.image(row)?, &mut ChaCha8Rng::seed_from_u64(0))),
+                )
             }
         };
         let pool = OrderedPool::new(config.worker_count(), ahead, Arc::new(work))?;
         Ok(Self {
-            source,
-            samples,
+            num_images: images.num_images(),
+            images,
             pool,
             submitted: 0,
             row: 0,
@@ -79,20 +90,20 @@ impl EvalImages {
 
     /// Batches in all.
     pub fn num_batches(&self) -> usize {
-        self.samples.len().div_ceil(self.batch_size)
+        self.num_images.div_ceil(self.batch_size)
     }
 
-    /// The unreadable images met so far, by sample of the source.
+    /// The unreadable images met so far, by row.
     pub fn bad_samples(&self) -> &BadSamples {
         &self.bad
     }
 
     fn load(&mut self) -> Result<EvalImageBatch, LoaderError> {
-        let end = (self.row + self.batch_size).min(self.samples.len());
+        let end = (self.row + self.batch_size).min(self.num_images);
         let mut batch = EvalImageBatch::default();
         while self.row < end {
-            while self.submitted < (self.row + self.ahead).min(self.samples.len()) {
-                self.pool.submit(self.samples[self.submitted]);
+            while self.submitted < (self.row + self.ahead).min(self.num_images) {
+                self.pool.submit(self.submitted);
                 self.submitted += 1;
             }
             match self.pool.next() {
@@ -110,8 +121,7 @@ impl EvalImages {
     }
 
     fn count_bad(&mut self, error: &SampleError) -> Result<(), LoaderError> {
-        self.bad
-            .add(self.samples[self.row], error.reason(), || error.to_string());
+        self.bad.add(self.row, error.reason(), || error.to_string());
         if self.bad.total() > self.max_bad_samples {
             return Err(LoaderError::TooManyBad {
                 max: self.max_bad_samples,
@@ -126,7 +136,7 @@ impl Iterator for EvalImages {
     type Item = Result<EvalImageBatch, LoaderError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed || self.row >= self.samples.len() {
+        if self.failed || self.row >= self.num_images {
             return None;
         }
         let batch = self.load();
@@ -138,14 +148,14 @@ impl Iterator for EvalImages {
 impl std::fmt::Debug for EvalImages {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
-            source,
+            images,
             row,
             batch_size,
             bad,
             ..
         } = self;
         f.debug_struct("EvalImages")
-            .field("source", source)
+            .field("images", images)
             .field("row", row)
             .field("batch_size", batch_size)
             .field("bad", bad)

@@ -165,9 +165,10 @@ impl Inner {
 
     fn load_with(&self, sample: usize, seed: u64) -> Result<Processed, SampleError> {
         let source = self.source.as_ref();
-        guarded(source, sample, || {
-            self.pipeline.process(source, sample, self.mode, seed)
-        })
+        guarded(
+            || source.name(sample),
+            || self.pipeline.process(source, sample, self.mode, seed),
+        )
     }
 
     /// Puts a batch together; counts and replaces or leaves out what is unreadable.

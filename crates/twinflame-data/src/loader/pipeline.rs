@@ -110,15 +110,14 @@ fn caption_id(tokens: &[i32]) -> i64 {
     }) as i64
 }
 
-/// Runs `work` on sample `index`; a panic is an unreadable sample, since decoders of hostile files do panic.
+/// Runs `work` on the sample called `name`; a panic is an unreadable sample, since decoders of hostile files do panic.
 pub(super) fn guarded<T>(
-    source: &dyn Source,
-    index: usize,
+    name: impl FnOnce() -> String,
     work: impl FnOnce() -> Result<T, SampleError>,
 ) -> Result<T, SampleError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(SampleError::Panicked {
-            name: source.name(index),
+            name: name(),
             message: panic_message(panic.as_ref()),
         })
     })
