@@ -1,4 +1,6 @@
 //! Does Twinflame compute what open_clip computes? Fixtures: `tests/fixtures/README.md`.
+mod fixture;
+mod initial;
 mod model;
 mod preprocess;
 mod step;

@@ -1,96 +1,23 @@
-//! The model computes what open_clip computes: outputs, every block, running statistics, names, counts, spread of the
-//! initial weights, position tables.
+//! The model computes what open_clip computes: outputs, every block, running statistics, names, position tables.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::collections::HashMap;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Device, Int, Tensor, TensorData},
 };
 use proptest::prelude::*;
-use safetensors::{Dtype, SafeTensors};
 use twinflame::model::{
     BlockOutput, Clip, ClipConfig, ImageEncoder, ImageInput, Pass, TextEncoder,
     block::ResidualBlock,
     normalize,
     pos_embed::{Resample, resize_grid, resize_sequence},
-    weights::{load_open_clip, named_params, to_open_clip_tensors},
+    weights::{named_params, to_open_clip_tensors},
 };
 
-/// Largest difference from the reference, over the reference's largest value (README of the fixtures).
-const TOLERANCE: f32 = 1e-5;
+use crate::fixture::{Fixture, assert_close};
 
 const TRANSFORMER_FIXTURES: [&str; 3] = ["clip_vit_tiny", "clip_vit_quickgelu_tiny", "siglip_tiny"];
-
-/// A folder below `tests/fixtures`.
-struct Fixture {
-    dir: PathBuf,
-    config: serde_json::Value,
-}
-
-impl Fixture {
-    fn new(name: &str) -> Self {
-        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
-        let json = std::fs::read_to_string(dir.join("config.json")).unwrap();
-        Self {
-            config: serde_json::from_str(&json).unwrap(),
-            dir,
-        }
-    }
-
-    fn tensors(&self, file: &str) -> HashMap<String, TensorData> {
-        let bytes = std::fs::read(self.dir.join(format!("{file}.safetensors"))).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        file.iter()
-            .map(|(name, view)| {
-                let dtype = match view.dtype() {
-                    Dtype::F32 => burn::tensor::DType::F32,
-                    Dtype::I64 => burn::tensor::DType::I64,
-                    other => panic!("{name}: {other:?}"),
-                };
-                let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
-                (name.to_owned(), data)
-            })
-            .collect()
-    }
-
-    fn clip_config(&self) -> ClipConfig {
-        ClipConfig::from_json(&self.config["model_cfg"].to_string()).unwrap()
-    }
-
-    /// The model with the fixture's weights; every tensor of the file must have a place and the reverse.
-    fn clip(&self, device: &Device) -> Clip {
-        let mut clip = self.clip_config().init(0, device);
-        let report = load_open_clip(&mut clip, &self.dir.join("weights.safetensors")).unwrap();
-        assert_eq!(report.loaded, named_params(&clip).len());
-        assert!(report.resized.is_empty());
-        assert!(report.ignored.iter().all(|name| name.ends_with("num_batches_tracked")));
-        clip
-    }
-
-    fn inputs(&self, device: &Device) -> (Tensor<4>, Tensor<2, Int>) {
-        let mut inputs = self.tensors("inputs");
-        let text = inputs.remove("text").unwrap().convert::<i32>();
-        let image = inputs.remove("image").unwrap();
-        (Tensor::from_data(image, device), Tensor::from_data(text, device))
-    }
-}
-
-fn assert_close(name: &str, actual: TensorData, expected: &TensorData) {
-    let actual: Vec<f32> = actual.iter().collect();
-    let expected: Vec<f32> = expected.iter().collect();
-    assert_eq!(actual.len(), expected.len(), "{name}");
-    let scale = expected.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-    let worst = actual
-        .iter()
-        .zip(&expected)
-        .fold(0.0f32, |max, (a, b)| max.max((a - b).abs()));
-    assert!(
-        worst <= TOLERANCE * scale,
-        "{name}: off by {worst}, allowed {}",
-        TOLERANCE * scale
-    );
-}
 
 /// Features, normalised features and logits, named with a prefix as the fixture does.
 fn check_outputs(
@@ -229,162 +156,6 @@ fn weights_come_back_under_their_names() {
             .collect();
         assert_eq!(actual, expected);
     }
-}
-
-#[test]
-fn parameter_counts_of_open_clip() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/param_counts_clip.json");
-    let counts: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    for (name, expected) in counts.as_object().unwrap() {
-        let config = ClipConfig::from_json(&expected["cfg"].to_string()).unwrap();
-        assert_eq!(config, ClipConfig::named(name).unwrap(), "{name}");
-        let count = config.num_params();
-        assert_eq!(count.total, expected["total"].as_u64().unwrap(), "{name}");
-        assert_eq!(count.image, expected["visual"].as_u64().unwrap(), "{name}");
-        assert_eq!(count.text + 1, expected["text_and_scale"].as_u64().unwrap(), "{name}");
-
-        let params = named_params(&config.init(0, &twinflame_tests::device()));
-        let (buffers, params): (Vec<_>, Vec<_>) = params.into_iter().partition(|param| param.is_buffer);
-        assert_eq!(
-            params.len() as u64,
-            expected["param_tensors"].as_u64().unwrap(),
-            "{name}"
-        );
-        let elements: usize = buffers.iter().map(|buffer| buffer.shape[0]).sum();
-        assert_eq!(
-            elements as u64,
-            expected["bn_buffers_float"].as_u64().unwrap(),
-            "{name}"
-        );
-        // Gains, biases, scalars and the class token: what weight decay leaves alone.
-        let no_decay: usize = params
-            .iter()
-            .filter(|param| param.shape.len() < 2)
-            .map(|param| param.shape.iter().product::<usize>())
-            .sum();
-        assert_eq!(no_decay as u64, expected["no_decay"].as_u64().unwrap(), "{name}");
-    }
-}
-
-/// Standard deviation and largest absolute value of each initial tensor.
-#[derive(Default)]
-struct Spread {
-    path: Vec<String>,
-    of: HashMap<String, (f64, f32)>,
-}
-
-impl ModuleVisitor for Spread {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let values: Vec<f32> = param.val().into_data().iter().collect();
-        let mean_square = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len() as f64;
-        let largest = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-        self.of.insert(self.path.join("."), (mean_square.sqrt(), largest));
-    }
-}
-
-fn spread_of(config: &ClipConfig) -> HashMap<String, (f64, f32)> {
-    let mut spread = Spread::default();
-    config.init(5, &twinflame_tests::device()).visit(&mut spread);
-    spread.of
-}
-
-/// Within 2 %: `uniform` is the bound of a uniform distribution, whose deviation is a root of three smaller.
-fn assert_spread(spread: &HashMap<String, (f64, f32)>, path: &str, normal: Option<f64>, uniform: Option<f64>) {
-    let (std, largest) = spread[path];
-    if let Some(expected) = normal {
-        assert!(
-            (std / expected - 1.0).abs() < 0.02,
-            "{path}: {std} instead of {expected}"
-        );
-        assert!(f64::from(largest) > 2.5 * expected, "{path} is not normal");
-    }
-    if let Some(bound) = uniform {
-        let expected = bound / 3f64.sqrt();
-        assert!(
-            (std / expected - 1.0).abs() < 0.02,
-            "{path}: {std} instead of {expected}"
-        );
-        assert!(f64::from(largest) <= bound * (1.0 + 1e-6), "{path} is not uniform");
-    }
-}
-
-#[test]
-fn initial_spread_of_transformers() {
-    // Widths of their own, so that a mixed-up dimension shows.
-    let mut config = ClipConfig::named("tiny-vit").unwrap();
-    config.vision_cfg.width = 192;
-    config.text_cfg.width = 256;
-    config.embed_dim = 96;
-    config.vision_cfg.mlp_ratio = 3.0;
-    let spread = spread_of(&config);
-    let vision = 192f64.powf(-0.5);
-    assert_spread(&spread, "image_encoder.Vit.positional_embedding", Some(vision), None);
-    assert_spread(&spread, "image_encoder.Vit.proj.weight", Some(vision), None);
-    assert_spread(&spread, "image_encoder.Vit.conv1.weight", None, Some(192f64.powf(-0.5)));
-    let block = |name: &str| format!("image_encoder.Vit.blocks.1.{name}");
-    let xavier = (6.0 / (4.0 * 192.0f64)).sqrt();
-    assert_spread(&spread, &block("attn.in_proj.weight"), None, Some(xavier));
-    assert_spread(&spread, &block("attn.out_proj.weight"), None, Some(vision));
-    assert_spread(&spread, &block("mlp.c_fc.weight"), None, Some(vision));
-    assert_spread(&spread, &block("mlp.c_proj.weight"), None, Some(576f64.powf(-0.5)));
-    assert_eq!(spread[&block("attn.in_proj.bias")], (0.0, 0.0));
-    assert_eq!(spread[&block("attn.out_proj.bias")], (0.0, 0.0));
-    assert_eq!(spread[&block("ln_1.gamma")], (1.0, 1.0));
-    assert!(spread[&block("mlp.c_fc.bias")].0 > 0.0);
-
-    let text = 256f64.powf(-0.5);
-    assert_spread(
-        &spread,
-        "text_encoder.Transformer.token_embedding.weight",
-        Some(0.02),
-        None,
-    );
-    assert_spread(
-        &spread,
-        "text_encoder.Transformer.positional_embedding",
-        Some(0.01),
-        None,
-    );
-    assert_spread(
-        &spread,
-        "text_encoder.Transformer.text_projection.weight",
-        Some(text),
-        None,
-    );
-    let block = |name: &str| format!("text_encoder.Transformer.blocks.0.{name}");
-    assert_spread(&spread, &block("attn.in_proj.weight"), Some(text), None);
-    assert_spread(&spread, &block("attn.out_proj.weight"), Some(text / 2.0), None);
-    assert_spread(&spread, &block("mlp.c_fc.weight"), Some(512f64.powf(-0.5)), None);
-    assert_spread(&spread, &block("mlp.c_proj.weight"), Some(text / 2.0), None);
-    assert!((spread["logit_scale"].0 - 2.659_260_0).abs() < 1e-6);
-}
-
-#[test]
-fn initial_spread_of_resnet() {
-    let spread = spread_of(&ClipConfig::named("emoji-rn").unwrap());
-    let path = |name: &str| format!("image_encoder.ResNet.{name}");
-    let channels = 512f64.powf(-0.5);
-    for name in ["q_proj", "k_proj", "v_proj", "c_proj"] {
-        assert_spread(&spread, &path(&format!("attnpool.{name}.weight")), Some(channels), None);
-    }
-    assert_spread(
-        &spread,
-        &path("layer4.0.conv2.weight"),
-        None,
-        Some((128.0 * 9.0f64).powf(-0.5)),
-    );
-    for stage in 1..=4 {
-        assert_eq!(spread[&path(&format!("layer{stage}.0.bn3.gamma"))], (0.0, 0.0));
-        assert_eq!(spread[&path(&format!("layer{stage}.0.bn2.gamma"))], (1.0, 1.0));
-        assert_eq!(spread[&path(&format!("layer{stage}.0.bn3.running_var"))], (1.0, 1.0));
-    }
-    assert_eq!(spread[&path("bn3.gamma")], (1.0, 1.0));
 }
 
 fn text_blocks(clip: &Clip) -> &Vec<ResidualBlock> {

@@ -54,7 +54,6 @@ impl Attention {
     ///
     /// # Shapes
     /// - x, output: `[batch, tokens, width]`
-    /// - bias: [`causal_bias`] or `None`
     pub fn forward(&self, x: Tensor<3>, visibility: Visibility) -> Tensor<3> {
         let [batch, tokens, width] = x.dims();
         let qkv = self.in_proj.forward(x); // [batch, tokens, 3 width]
@@ -98,7 +97,8 @@ impl Attention {
             bias: in_bias.clone().map(|bias| bias.narrow(0, part * width, width)),
         });
         let query = linear(query, q.weight, q.bias);
-        self.out_proj.forward(attend_one(x, query, key, value, bias, self.n_heads))
+        self.out_proj
+            .forward(attend_one(x, query, key, value, bias, self.n_heads))
     }
 }
 

@@ -70,7 +70,7 @@ pub fn resize_sequence(table: &[f32], width: usize, new_length: usize) -> Vec<f3
 type Taps = Vec<Vec<(usize, f64)>>;
 
 /// `[taps, width]`, each row a weighted sum of rows of `[.., width]`.
-fn apply(rows: &[f64], width: usize, taps: &Taps) -> Vec<f64> {
+fn apply(rows: &[f64], width: usize, taps: &[Vec<(usize, f64)>]) -> Vec<f64> {
     taps.iter()
         .flat_map(|taps| {
             (0..width).map(move |column| {

@@ -66,6 +66,7 @@ impl AttentionPool {
         let mean = x.clone().narrow(1, 0, 1).reshape([batch, channels]);
         let query = self.q_proj.forward(mean);
         let (key, value) = ((&self.k_proj).into(), (&self.v_proj).into());
-        self.c_proj.forward(attend_one(x, query, key, value, None, self.n_heads))
+        self.c_proj
+            .forward(attend_one(x, query, key, value, None, self.n_heads))
     }
 }

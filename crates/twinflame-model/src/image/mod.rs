@@ -42,7 +42,7 @@ impl From<Tensor<4>> for ImageInput {
 
 /// The image half of a CLIP.
 #[derive(Module, Debug)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "one value per model; boxing would add a level to every parameter path"
 )]

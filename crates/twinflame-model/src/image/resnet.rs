@@ -140,7 +140,8 @@ fn batch_first(x: Tensor<4>) -> Tensor<3> {
 fn normalize(bn: &BatchNorm, x: Tensor<4>, pass: Pass) -> Tensor<4> {
     let dims = x.dims();
     let [channels, batch, height, width] = dims;
-    bn.forward(x.reshape([1, channels, batch * height * width]), pass).reshape(dims)
+    bn.forward(x.reshape([1, channels, batch * height * width]), pass)
+        .reshape(dims)
 }
 
 /// Bottleneck block; halves the size by average pooling after its 3x3 convolution, never by a stride.
@@ -205,4 +206,3 @@ impl Bottleneck {
         relu(x + shortcut)
     }
 }
-
