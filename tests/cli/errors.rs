@@ -18,15 +18,19 @@ fn index_of_the_processor() {
 #[test]
 fn backend_not_compiled_in() {
     let folder = Folder::new();
-    let Some(backend) = ["cuda", "rocm", "metal"]
-        .into_iter()
-        .find(|backend| folder.success(&["devices"]).contains(&format!("no: --features {backend}")))
-    else {
+    let Some(backend) = ["cuda", "rocm", "metal"].into_iter().find(|backend| {
+        folder
+            .success(&["devices"])
+            .contains(&format!("no: --features {backend}"))
+    }) else {
         return;
     };
     let message = folder.failure(&["bench", "tiny-vit", "--device", backend]);
     assert!(message.contains("was built without"), "{message}");
-    assert!(message.contains(&format!("cargo run --release --features {backend}")), "{message}");
+    assert!(
+        message.contains(&format!("cargo run --release --features {backend}")),
+        "{message}"
+    );
 }
 
 /// The list of what is there depends on the machine.
@@ -41,6 +45,9 @@ fn device_not_there() {
 #[test]
 fn unknown_preset() {
     let message = Folder::new().failure(&["bench", "vit-b-33"]);
-    assert!(message.starts_with("error: there is no model named `vit-b-33`"), "{message}");
+    assert!(
+        message.starts_with("error: there is no model named `vit-b-33`"),
+        "{message}"
+    );
     assert!(message.contains("vit-b-32"), "{message}");
 }
