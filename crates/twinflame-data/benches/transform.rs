@@ -4,12 +4,9 @@ use divan::Bencher;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use std::hint::black_box;
-use twinflame_data::transform::{
-    AffineConfig, ColorJitterConfig, RandAugmentConfig, RandomResizedCropConfig,
-};
+use twinflame_data::transform::{AffineConfig, ColorJitterConfig, RandAugmentConfig, RandomResizedCropConfig};
 use twinflame_data::{
-    DecodeLimits, DecodedImage, PixelLayout, Tokenizer, TokenizerConfig, Transform,
-    TransformConfig, decode,
+    DecodeLimits, DecodedImage, PixelLayout, Tokenizer, TokenizerConfig, Transform, TransformConfig, decode,
 };
 
 fn main() {
@@ -76,38 +73,22 @@ fn run(bencher: Bencher<'_, '_>, transform: &Transform, image: &DecodedImage) {
 
 #[divan::bench]
 fn emoji_64_to_32_train(bencher: Bencher<'_, '_>) {
-    run(
-        bencher,
-        &Transform::train(&emoji_config()).unwrap(),
-        &emoji(),
-    );
+    run(bencher, &Transform::train(&emoji_config()).unwrap(), &emoji());
 }
 
 #[divan::bench]
 fn emoji_64_to_32_eval(bencher: Bencher<'_, '_>) {
-    run(
-        bencher,
-        &Transform::eval(&emoji_config()).unwrap(),
-        &emoji(),
-    );
+    run(bencher, &Transform::eval(&emoji_config()).unwrap(), &emoji());
 }
 
 #[divan::bench]
 fn photo_640_to_224_train_albef(bencher: Bencher<'_, '_>) {
-    run(
-        bencher,
-        &Transform::train(&albef_config()).unwrap(),
-        &photo(),
-    );
+    run(bencher, &Transform::train(&albef_config()).unwrap(), &photo());
 }
 
 #[divan::bench]
 fn photo_640_to_224_eval(bencher: Bencher<'_, '_>) {
-    run(
-        bencher,
-        &Transform::eval(&albef_config()).unwrap(),
-        &photo(),
-    );
+    run(bencher, &Transform::eval(&albef_config()).unwrap(), &photo());
 }
 
 #[divan::bench]
@@ -123,18 +104,11 @@ fn decode_jpeg_301x257(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn tokenize_short_caption(bencher: Bencher<'_, '_>) {
     let tokenizer = Tokenizer::new(&TokenizerConfig::default()).unwrap();
-    bencher.bench_local(|| {
-        tokenizer.encode(
-            black_box("an emoji of a grinning face with big eyes, smile, happy"),
-            24,
-        )
-    });
+    bencher.bench_local(|| tokenizer.encode(black_box("an emoji of a grinning face with big eyes, smile, happy"), 24));
 }
 
 #[divan::bench]
 fn tokenize_curly_caption(bencher: Bencher<'_, '_>) {
     let tokenizer = Tokenizer::new(&TokenizerConfig::default()).unwrap();
-    bencher.bench_local(|| {
-        tokenizer.encode(black_box("the dog’s “best” friend – a café in Zürich"), 24)
-    });
+    bencher.bench_local(|| tokenizer.encode(black_box("the dog’s “best” friend – a café in Zürich"), 24));
 }

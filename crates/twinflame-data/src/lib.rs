@@ -24,6 +24,4 @@ pub use dataset::{DataConfig, DataError, EvalSet, SampleError, Source};
 pub use decode::{DecodeError, DecodeLimits, DecodedImage, PixelLayout, decode};
 pub use loader::{EvalImageBatch, EvalImages, ImageTextLoader, LoaderConfig, LoaderError, LoaderMode, Pipeline};
 pub use tokenizer::{Tokenizer, TokenizerConfig, TokenizerError, clean_caption};
-pub use transform::{
-    Normalization, OPENAI_MEAN, OPENAI_STD, RgbTensor, Transform, TransformConfig, TransformError,
-};
+pub use transform::{Normalization, OPENAI_MEAN, OPENAI_STD, RgbTensor, Transform, TransformConfig, TransformError};

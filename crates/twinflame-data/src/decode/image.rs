@@ -56,10 +56,7 @@ impl DecodedImage {
     /// If a side is 0 or the number of bytes does not match.
     #[must_use]
     pub fn new(width: u32, height: u32, layout: PixelLayout, pixels: Vec<u8>) -> Self {
-        assert!(
-            width > 0 && height > 0,
-            "an image of {width}x{height} has no pixels"
-        );
+        assert!(width > 0 && height > 0, "an image of {width}x{height} has no pixels");
         assert_eq!(
             pixels.len(),
             width as usize * height as usize * layout.channels(),
@@ -168,13 +165,7 @@ impl DecodedImage {
                 );
             }
             (PixelLayout::Rgba, None) => {
-                rgb.extend(
-                    pixels
-                        .as_chunks::<4>()
-                        .0
-                        .iter()
-                        .flat_map(|p| [p[0], p[1], p[2]]),
-                );
+                rgb.extend(pixels.as_chunks::<4>().0.iter().flat_map(|p| [p[0], p[1], p[2]]));
             }
             (PixelLayout::Rgba, Some(back)) => {
                 rgb.extend(
@@ -185,9 +176,7 @@ impl DecodedImage {
                         .flat_map(|p| composite([p[0], p[1], p[2]], p[3], back)),
                 );
             }
-            (PixelLayout::Cmyk, _) => {
-                rgb.extend(pixels.as_chunks::<4>().0.iter().flat_map(cmyk_to_rgb))
-            }
+            (PixelLayout::Cmyk, _) => rgb.extend(pixels.as_chunks::<4>().0.iter().flat_map(cmyk_to_rgb)),
         }
         rgb
     }
@@ -217,25 +206,14 @@ mod tests {
         let pixels = vec![0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255, 0, 128, 0, 128];
         let image = DecodedImage::new(2, 2, PixelLayout::Cmyk, pixels);
         // white, cyan, black, half magenta with half black (Pillow 13: 127, 63, 127)
-        assert_eq!(
-            image.to_rgb(),
-            [255, 255, 255, 0, 255, 255, 0, 0, 0, 127, 63, 127]
-        );
+        assert_eq!(image.to_rgb(), [255, 255, 255, 0, 255, 255, 0, 0, 0, 127, 63, 127]);
     }
 
     #[test]
     fn background_shows_through_alpha() {
-        let image = DecodedImage::new(
-            2,
-            1,
-            PixelLayout::Rgba,
-            vec![200, 100, 0, 0, 200, 100, 0, 255],
-        );
+        let image = DecodedImage::new(2, 1, PixelLayout::Rgba, vec![200, 100, 0, 0, 200, 100, 0, 255]);
         assert_eq!(image.to_rgb(), [200, 100, 0, 200, 100, 0]);
-        assert_eq!(
-            image.with_background([1, 2, 3]).to_rgb(),
-            [1, 2, 3, 200, 100, 0]
-        );
+        assert_eq!(image.with_background([1, 2, 3]).to_rgb(), [1, 2, 3, 200, 100, 0]);
     }
 
     #[test]

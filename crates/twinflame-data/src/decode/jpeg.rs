@@ -14,8 +14,7 @@ use zune_jpeg::errors::DecodeErrors;
 pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, DecodeError> {
     let mut header = JpegDecoder::new_with_options(ZCursor::new(bytes), options(false));
     header.decode_headers().map_err(into_error)?;
-    let (Some((width, height)), Some(input)) = (header.dimensions(), header.input_colorspace())
-    else {
+    let (Some((width, height)), Some(input)) = (header.dimensions(), header.input_colorspace()) else {
         return Err(damaged("no image header"));
     };
     let (output, layout) = match input {
@@ -38,12 +37,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     if pixels.len() as u64 != size {
         return Err(damaged("the pixels do not fill the image"));
     }
-    Ok(DecodedImage::new(
-        width as u32,
-        height as u32,
-        layout,
-        pixels,
-    ))
+    Ok(DecodedImage::new(width as u32, height as u32, layout, pixels))
 }
 
 /// Strictly first, because only the strict decoder reports missing data; other damage that the strict one minds
@@ -74,11 +68,7 @@ fn to_pillow_cmyk(pixels: &mut [u8], input: ColorSpace) {
             let [y, cb, cr, _] = pixel.map(f32::from);
             let (cb, cr) = (cb - 128.0, cr - 128.0);
             // libjpeg: C = 255 - R and so on; Pillow's inversion cancels the subtraction, leaving the RGB values.
-            let rgb = [
-                y + 1.402 * cr,
-                y - 0.344_136_3 * cb - 0.714_136_3 * cr,
-                y + 1.772 * cb,
-            ];
+            let rgb = [y + 1.402 * cr, y - 0.344_136_3 * cb - 0.714_136_3 * cr, y + 1.772 * cb];
             for (ink, value) in pixel.iter_mut().zip(rgb) {
                 *ink = clamp_u8(value + 0.5);
             }
@@ -93,10 +83,8 @@ fn to_pillow_cmyk(pixels: &mut [u8], input: ColorSpace) {
 
 fn into_error(error: DecodeErrors) -> DecodeError {
     let message = error.to_string();
-    let truncated = matches!(
-        error,
-        DecodeErrors::ExhaustedData | DecodeErrors::IoErrors(_)
-    ) || message.contains("Premature");
+    let truncated =
+        matches!(error, DecodeErrors::ExhaustedData | DecodeErrors::IoErrors(_)) || message.contains("Premature");
     if truncated {
         DecodeError::Truncated { format: "JPEG" }
     } else {

@@ -72,9 +72,7 @@ pub enum DecodeError {
         format: String,
     },
     /// More pixels than [`DecodeLimits::max_pixels`].
-    #[error(
-        "the header declares {width}x{height} pixels, more than the limit of {max_pixels} (a decompression bomb?)"
-    )]
+    #[error("the header declares {width}x{height} pixels, more than the limit of {max_pixels} (a decompression bomb?)")]
     TooManyPixels {
         /// Declared width, in pixels.
         width: u64,
@@ -84,9 +82,7 @@ pub enum DecodeError {
         max_pixels: u64,
     },
     /// More memory than [`DecodeLimits::max_alloc_bytes`].
-    #[error(
-        "decoding needs {bytes} bytes, more than the limit of {max_alloc_bytes} (a decompression bomb?)"
-    )]
+    #[error("decoding needs {bytes} bytes, more than the limit of {max_alloc_bytes} (a decompression bomb?)")]
     TooManyBytes {
         /// Bytes needed.
         bytes: u64,
@@ -143,9 +139,9 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Decod
     }
     match ::image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => jpeg::decode(bytes, limits),
-        Ok(
-            format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp),
-        ) => raster::decode(bytes, format, limits),
+        Ok(format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp)) => {
+            raster::decode(bytes, format, limits)
+        }
         Ok(format) => Err(DecodeError::UnsupportedFormat {
             format: format!("{format:?}").to_uppercase(),
         }),

@@ -6,11 +6,7 @@ use std::error::Error;
 use std::io::{self, Cursor};
 
 /// Decodes one of the formats that `image` reads, keeping what Pillow would call the mode.
-pub(super) fn decode(
-    bytes: &[u8],
-    format: ImageFormat,
-    limits: &DecodeLimits,
-) -> Result<DecodedImage, DecodeError> {
+pub(super) fn decode(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Result<DecodedImage, DecodeError> {
     let fail = |error| into_error(error, format, limits);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allowed = Limits::default();
@@ -156,10 +152,12 @@ fn into_error(error: ImageError, format: ImageFormat, limits: &DecodeLimits) -> 
         };
     }
     let message = error.to_string();
-    if is_end_of_file(&error) || message.to_lowercase().contains("unexpected end") {
-        DecodeError::Truncated {
-            format: name(format),
-        }
+    // some decoders put the error of the reader into words
+    let said = ["unexpected end", "failed to fill whole buffer"]
+        .iter()
+        .any(|words| message.contains(words));
+    if said || is_end_of_file(&error) {
+        DecodeError::Truncated { format: name(format) }
     } else {
         DecodeError::Damaged {
             format: name(format),

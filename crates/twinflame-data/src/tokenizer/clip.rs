@@ -9,13 +9,11 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{
-    DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
-    SplitDelimiterBehavior, TokenizerImpl,
+    DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl,
 };
 
 /// OpenAI's merges, most frequent first: `bpe_simple_vocab_16e6.txt.gz`.
-const MERGES: &[u8] =
-    include_bytes!("../../../../assets/tokenizers/clip/bpe_simple_vocab_16e6.txt.gz");
+const MERGES: &[u8] = include_bytes!("../../../../assets/tokenizers/clip/bpe_simple_vocab_16e6.txt.gz");
 
 /// Every byte, as a symbol within a word and as one at its end.
 const BYTE_SYMBOLS: usize = 512;
@@ -29,13 +27,7 @@ const END_OF_WORD: &str = "</w>";
 /// open_clip's split into words: English contractions, runs of letters, single digits, runs of anything else.
 const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-type Bpe = TokenizerImpl<
-    BPE,
-    NormalizerWrapper,
-    PreTokenizerWrapper,
-    PostProcessorWrapper,
-    DecoderWrapper,
->;
+type Bpe = TokenizerImpl<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
 /// open_clip's `SimpleTokenizer`.
 pub(super) struct ClipTokenizer {
@@ -65,15 +57,8 @@ impl ClipTokenizer {
         }
         let merges = read_merges(vocab_size - min)?;
         let symbols = byte_symbols();
-        let mut tokens: Vec<String> = symbols
-            .iter()
-            .map(|(symbol, _)| symbol.to_string())
-            .collect();
-        tokens.extend(
-            symbols
-                .iter()
-                .map(|(symbol, _)| format!("{symbol}{END_OF_WORD}")),
-        );
+        let mut tokens: Vec<String> = symbols.iter().map(|(symbol, _)| symbol.to_string()).collect();
+        tokens.extend(symbols.iter().map(|(symbol, _)| format!("{symbol}{END_OF_WORD}")));
         tokens.extend(merges.iter().map(|(left, right)| format!("{left}{right}")));
 
         let bytes: HashMap<char, u8> = symbols.into_iter().collect();
@@ -117,10 +102,7 @@ impl ClipTokenizer {
             if id == self.eos_id() as i32 {
                 break;
             }
-            if let Some(token) = usize::try_from(id)
-                .ok()
-                .and_then(|id| self.token_bytes.get(id))
-            {
+            if let Some(token) = usize::try_from(id).ok().and_then(|id| self.token_bytes.get(id)) {
                 bytes.extend_from_slice(token);
             }
         }
@@ -154,10 +136,7 @@ fn read_merges(count: usize) -> Result<Merges, TokenizerError> {
         .map(|(left, right)| (left.to_owned(), right.to_owned()))
         .collect();
     if merges.len() < count {
-        return Err(damaged(&format!(
-            "{} merges instead of {count}",
-            merges.len()
-        )));
+        return Err(damaged(&format!("{} merges instead of {count}", merges.len())));
     }
     Ok(merges)
 }
@@ -187,10 +166,7 @@ fn build(vocab: Vocab, merges: Merges) -> tokenizers::Result<Bpe> {
 fn byte_symbols() -> Vec<(char, u8)> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let (mut symbols, others): (Vec<u8>, Vec<u8>) = (0..=255).partition(printable);
-    let shown = symbols
-        .iter()
-        .map(|&byte| char::from(byte))
-        .chain('\u{100}'..);
+    let shown = symbols.iter().map(|&byte| char::from(byte)).chain('\u{100}'..);
     let shown: Vec<char> = shown.take(256).collect();
     symbols.extend(others);
     shown.into_iter().zip(symbols).collect()
@@ -222,12 +198,9 @@ fn split_specials(text: &str) -> Vec<Part<'_>> {
     let mut from = 0;
     while let Some(found) = text[from..].find('<') {
         let at = from + found;
-        let special = SPECIAL_TOKENS
-            .iter()
-            .position(|token| text[at..].starts_with(token));
-        let free = at == start
-            || text[..at]
-                .ends_with(|c: char| c.is_whitespace() || c.is_alphabetic() || c.is_numeric());
+        let special = SPECIAL_TOKENS.iter().position(|token| text[at..].starts_with(token));
+        let free =
+            at == start || text[..at].ends_with(|c: char| c.is_whitespace() || c.is_alphabetic() || c.is_numeric());
         match special {
             Some(index) if free => {
                 parts.push(Part::Text(&text[start..at]));

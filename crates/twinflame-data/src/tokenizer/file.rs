@@ -27,17 +27,12 @@ impl FileTokenizer {
             path: path.to_owned(),
             source,
         })?;
-        let mut tokenizer =
-            HfTokenizer::from_bytes(bytes).map_err(|error| TokenizerError::Parse {
-                path: path.to_owned(),
-                message: error.to_string(),
-            })?;
+        let mut tokenizer = HfTokenizer::from_bytes(bytes).map_err(|error| TokenizerError::Parse {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
         let built_in_pad = tokenizer.get_padding().map(|padding| padding.pad_id);
-        let named_pad = || {
-            PAD_TOKENS
-                .iter()
-                .find_map(|token| tokenizer.token_to_id(token))
-        };
+        let named_pad = || PAD_TOKENS.iter().find_map(|token| tokenizer.token_to_id(token));
         let pad = built_in_pad.or_else(named_pad).unwrap_or(0);
         tokenizer.with_padding(None);
         let incomplete = |error: tokenizers::Error| TokenizerError::Incomplete {
@@ -71,9 +66,7 @@ impl FileTokenizer {
             Ok(encoding) => encoding.get_ids().iter().map(|&id| id as i32).collect(),
             Err(error) => {
                 // Only a vocabulary with gaps that the probes did not meet can get here.
-                tracing::warn!(
-                    "the tokenizer cannot encode {text:?} and takes it for empty: {error}"
-                );
+                tracing::warn!("the tokenizer cannot encode {text:?} and takes it for empty: {error}");
                 vec![]
             }
         }

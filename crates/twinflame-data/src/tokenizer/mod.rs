@@ -135,9 +135,7 @@ impl Tokenizer {
     /// If the vocabulary size is impossible, or the file is missing, no `tokenizer.json`, or unable to encode some text.
     pub fn new(config: &TokenizerConfig) -> Result<Self, TokenizerError> {
         let kind = match config {
-            TokenizerConfig::Clip { vocab_size } => {
-                Kind::Clip(Arc::new(ClipTokenizer::new(*vocab_size)?))
-            }
+            TokenizerConfig::Clip { vocab_size } => Kind::Clip(Arc::new(ClipTokenizer::new(*vocab_size)?)),
             TokenizerConfig::File { path } => Kind::File(Arc::new(FileTokenizer::open(path)?)),
         };
         Ok(Self { kind })

@@ -2,6 +2,7 @@
 
 use super::config::AffineConfig;
 use super::draw::uniform;
+use super::geometry::square_offset;
 use crate::decode::DecodedImage;
 use crate::resize::{Interpolation, clamp_u8, resize};
 use rand::Rng;
@@ -33,13 +34,7 @@ impl Affine {
     ///
     /// # Shapes
     /// - output: `[size, size, 3]`
-    pub(super) fn apply_into(
-        self,
-        image: &DecodedImage,
-        fitted: (u32, u32),
-        target: &Target,
-        output: &mut [u8],
-    ) {
+    pub(super) fn apply_into(self, image: &DecodedImage, fitted: (u32, u32), target: &Target, output: &mut [u8]) {
         let wanted = [fitted.0, fitted.1].map(|edge| f64::from(edge) * self.scale);
         let [width, height] = wanted.map(|edge| (edge.round() as u32).max(1));
         let zoomed = resize(image, width, height, target.interpolation);
@@ -50,7 +45,12 @@ impl Affine {
         // what rounding to whole pixels left of the zoom
         let [stretch_x, stretch_y] = [f64::from(width) / wanted[0], f64::from(height) / wanted[1]];
         let middle = target.size as f64 / 2.0;
-        let origin = [f64::from(width) / 2.0 - 0.5, f64::from(height) / 2.0 - 0.5];
+        // the centre of the square, on the zoomed image
+        let [left, top] = square_offset(fitted, target.size as u32).map(|offset| offset as f64 + middle);
+        let origin = [
+            left / f64::from(fitted.0) * f64::from(width) - 0.5,
+            top / f64::from(fitted.1) * f64::from(height) - 0.5,
+        ];
         let rows = output.as_chunks_mut::<3>().0.chunks_exact_mut(target.size);
         for (y, row) in rows.enumerate() {
             let down = y as f64 + 0.5 - middle;
@@ -110,8 +110,7 @@ impl Canvas {
     /// The colour at a point; whole numbers are pixel centres.
     fn sample(&self, x: f64, y: f64) -> [u8; 3] {
         let (left, top) = (x.floor(), y.floor());
-        let inside =
-            left >= -2.0 && left <= self.width as f64 && top >= -2.0 && top <= self.height as f64;
+        let inside = left >= -2.0 && left <= self.width as f64 && top >= -2.0 && top <= self.height as f64;
         if !inside {
             return self.fill;
         }
@@ -174,12 +173,7 @@ mod tests {
 
     fn drawn(affine: Affine, image: &DecodedImage, size: usize) -> Vec<u8> {
         let mut output = vec![1; size * size * 3];
-        affine.apply_into(
-            image,
-            (size as u32, size as u32),
-            &target(size),
-            &mut output,
-        );
+        affine.apply_into(image, (size as u32, size as u32), &target(size), &mut output);
         output
     }
 
@@ -194,10 +188,7 @@ mod tests {
     #[test]
     fn no_zoom_and_no_rotation_is_the_image() {
         let image = corner(6);
-        let same = Affine {
-            scale: 1.0,
-            angle: 0.0,
-        };
+        let same = Affine { scale: 1.0, angle: 0.0 };
         assert_eq!(drawn(same, &image, 6), image.pixels());
     }
 
@@ -215,10 +206,7 @@ mod tests {
 
     #[test]
     fn zooming_out_uncovers_the_background() {
-        let half = Affine {
-            scale: 0.5,
-            angle: 0.0,
-        };
+        let half = Affine { scale: 0.5, angle: 0.0 };
         let black = DecodedImage::new(8, 8, PixelLayout::Rgb, vec![0; 192]);
         let red: Vec<u8> = drawn(half, &black, 8).chunks(3).map(|p| p[0]).collect();
         let row = |y: usize| &red[y * 8..y * 8 + 8];

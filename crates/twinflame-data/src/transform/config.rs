@@ -246,12 +246,7 @@ impl TransformConfig {
         }
         if let Some(affine) = &self.affine {
             let ok = is_range(affine.scale) && affine.scale[1] <= 16.0;
-            check(
-                "affine.scale",
-                &affine.scale,
-                ok,
-                "two factors, 0 < low <= high <= 16",
-            )?;
+            check("affine.scale", &affine.scale, ok, "two factors, 0 < low <= high <= 16")?;
             let ok = (0.0..=180.0).contains(&affine.rotation_degrees);
             check(
                 "affine.rotation_degrees",
@@ -262,12 +257,7 @@ impl TransformConfig {
         }
         if let Some(augment) = &self.rand_augment {
             let ok = (0.0..=10.0).contains(&augment.magnitude);
-            check(
-                "rand_augment.magnitude",
-                &augment.magnitude,
-                ok,
-                "between 0 and 10",
-            )?;
+            check("rand_augment.magnitude", &augment.magnitude, ok, "between 0 and 10")?;
         }
         match &self.color_jitter {
             Some(jitter) => jitter.validate(),
@@ -328,15 +318,13 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error() {
         let error = serde_json::from_str::<TransformConfig>(r#"{"flip": 0.5}"#).unwrap_err();
-        assert!(
-            error.to_string().contains("unknown field `flip`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("unknown field `flip`"), "{error}");
     }
 
     #[test]
     fn nested_sections_have_defaults() {
-        let json = r#"{"image_size": 8, "mode": "longest_pad", "affine": {"rotation_degrees": 15}, "rand_augment": {}}"#;
+        let json =
+            r#"{"image_size": 8, "mode": "longest_pad", "affine": {"rotation_degrees": 15}, "rand_augment": {}}"#;
         let config: TransformConfig = serde_json::from_str(json).unwrap();
         assert_eq!(config.mode, ResizeMode::LongestPad);
         assert_eq!(config.affine.as_ref().unwrap().scale, [1.0, 1.0]);

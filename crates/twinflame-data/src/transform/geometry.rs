@@ -2,16 +2,8 @@
 
 use super::config::{RandomResizedCropConfig, ResizeMode};
 use super::draw::{below, uniform};
+use crate::resize::Region;
 use rand::Rng;
-
-/// A rectangle inside an image, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Region {
-    pub(super) left: u32,
-    pub(super) top: u32,
-    pub(super) width: u32,
-    pub(super) height: u32,
-}
 
 /// (width, height) that an image takes before it is cut or padded to a square of edge `size`.
 pub(super) fn fitted_size((width, height): (u32, u32), size: u32, mode: ResizeMode) -> (u32, u32) {
@@ -21,11 +13,7 @@ pub(super) fn fitted_size((width, height): (u32, u32), size: u32, mode: ResizeMo
         ResizeMode::ShortestCrop => {
             // torchvision: int(size * long / short)
             let long = (f64::from(size) * f64::from(longer) / f64::from(shorter)) as u32;
-            if width <= height {
-                (size, long)
-            } else {
-                (long, size)
-            }
+            if width <= height { (size, long) } else { (long, size) }
         }
         ResizeMode::LongestPad => {
             // open_clip's ResizeKeepRatio: round(edge / ratio), at least one pixel
@@ -36,10 +24,19 @@ pub(super) fn fitted_size((width, height): (u32, u32), size: u32, mode: ResizeMo
     }
 }
 
-/// First pixel of the middle `part` of `length` pixels: torchvision's `int(round((length - part) / 2.0))`, which
-/// rounds half to even.
-pub(super) fn center_offset(length: u32, part: u32) -> u32 {
-    (f64::from(length - part) / 2.0).round_ties_even() as u32
+/// Where the square lies on an image of `fitted_size`: it cuts (positive) or pads (negative) so many pixels.
+///
+/// torchvision cuts `int(round(rest / 2.0))` pixels, half to even, on the left and on top; open_clip pads with the smaller half
+/// there.
+pub(super) fn square_offset((width, height): (u32, u32), size: u32) -> [i64; 2] {
+    [width, height].map(|length| {
+        let rest = i64::from(length) - i64::from(size);
+        if rest >= 0 {
+            (rest as f64 / 2.0).round_ties_even() as i64
+        } else {
+            -(-rest / 2)
+        }
+    })
 }
 
 /// torchvision's `RandomResizedCrop.get_params`: ten tries, then the largest centred part with an allowed ratio.
@@ -68,15 +65,9 @@ pub(super) fn random_region<R: Rng + ?Sized>(
     }
     let ratio = f64::from(width) / f64::from(height);
     let (w, h) = if ratio < config.ratio[0] {
-        (
-            width,
-            (f64::from(width) / config.ratio[0]).round_ties_even() as u32,
-        )
+        (width, (f64::from(width) / config.ratio[0]).round_ties_even() as u32)
     } else if ratio > config.ratio[1] {
-        (
-            (f64::from(height) * config.ratio[1]).round_ties_even() as u32,
-            height,
-        )
+        ((f64::from(height) * config.ratio[1]).round_ties_even() as u32, height)
     } else {
         (width, height)
     };
@@ -98,14 +89,8 @@ mod tests {
 
     #[test]
     fn sizes_round_like_python() {
-        assert_eq!(
-            fitted_size((50, 37), 32, ResizeMode::ShortestCrop),
-            (43, 32)
-        );
-        assert_eq!(
-            fitted_size((45, 60), 224, ResizeMode::ShortestCrop),
-            (224, 298)
-        );
+        assert_eq!(fitted_size((50, 37), 32, ResizeMode::ShortestCrop), (43, 32));
+        assert_eq!(fitted_size((45, 60), 224, ResizeMode::ShortestCrop), (224, 298));
         assert_eq!(fitted_size((50, 37), 32, ResizeMode::Squash), (32, 32));
         // round(37 / (50 / 32)) = round(23.68); round(2.5) = 2
         assert_eq!(fitted_size((50, 37), 32, ResizeMode::LongestPad), (32, 24));
@@ -115,10 +100,10 @@ mod tests {
 
     #[test]
     fn the_centre_rounds_half_to_even() {
-        assert_eq!(center_offset(33, 32), 0);
-        assert_eq!(center_offset(37, 32), 2);
-        assert_eq!(center_offset(43, 32), 6);
-        assert_eq!(center_offset(231, 224), 4);
+        assert_eq!(square_offset((33, 37), 32), [0, 2]);
+        assert_eq!(square_offset((43, 35), 32), [6, 2]);
+        assert_eq!(square_offset((231, 224), 224), [4, 0]);
+        assert_eq!(square_offset((27, 31), 32), [-2, 0]);
     }
 
     #[test]

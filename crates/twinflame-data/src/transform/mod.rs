@@ -13,8 +13,8 @@ mod pipeline;
 mod rand_augment;
 
 pub use config::{
-    AffineConfig, ColorConversion, ColorJitterConfig, RandAugmentConfig, RandomResizedCropConfig,
-    ResizeMode, TransformConfig, TransformError,
+    AffineConfig, ColorConversion, ColorJitterConfig, RandAugmentConfig, RandomResizedCropConfig, ResizeMode,
+    TransformConfig, TransformError,
 };
 pub use normalization::{Normalization, OPENAI_MEAN, OPENAI_STD};
 pub use pipeline::{RgbTensor, Transform};

@@ -4,11 +4,11 @@ use super::affine::{Affine, Target};
 use super::color;
 use super::config::{ColorConversion, TransformConfig, TransformError};
 use super::draw::chance;
-use super::geometry::{center_offset, fitted_size, random_region};
+use super::geometry::{fitted_size, random_region, square_offset};
 use super::normalization::Normalization;
 use super::rand_augment::rand_augment;
 use crate::decode::{DecodedImage, PixelLayout};
-use crate::resize::resize;
+use crate::resize::{Region, resize, resize_part};
 use rand::Rng;
 use std::borrow::Cow;
 
@@ -103,18 +103,9 @@ impl Transform {
     ///
     /// # Panics
     /// If `output` has another length.
-    pub fn apply_into<R: Rng + ?Sized>(
-        &self,
-        image: &DecodedImage,
-        rng: &mut R,
-        output: &mut [u8],
-    ) {
+    pub fn apply_into<R: Rng + ?Sized>(&self, image: &DecodedImage, rng: &mut R, output: &mut [u8]) {
         let size = self.config.image_size;
-        assert_eq!(
-            output.len(),
-            size * size * 3,
-            "bytes of an RGB image of edge {size}"
-        );
+        assert_eq!(output.len(), size * size * 3, "bytes of an RGB image of edge {size}");
         let image = self.with_colors(image);
         match self.stage {
             Stage::Eval => self.fit_into(&image, output),
@@ -139,20 +130,23 @@ impl Transform {
     /// Fits the whole image into the square.
     fn fit_into(&self, image: &DecodedImage, output: &mut [u8]) {
         let size = self.config.image_size;
-        let edge = size as u32;
         let (width, height) = self.fitted_size(image);
-        let fitted = resize(image, width, height, self.config.interpolation);
-        if width >= edge && height >= edge {
-            let (left, top) = (center_offset(width, edge), center_offset(height, edge));
-            output.copy_from_slice(&fitted.crop(left, top, edge, edge).to_rgb());
+        let [left, top] = square_offset((width, height), size as u32);
+        let part = Region {
+            left: left.max(0) as u32,
+            top: top.max(0) as u32,
+            width: width.min(size as u32),
+            height: height.min(size as u32),
+        };
+        let rgb = resize_part(image, (width, height), part, self.config.interpolation).to_rgb();
+        if rgb.len() == output.len() {
+            output.copy_from_slice(&rgb);
             return;
         }
-        // open_clip's padding: the smaller half goes to the left and to the top
-        let (left, top) = ((size - width as usize) / 2, (size - height as usize) / 2);
         let fill = image.background().unwrap_or(self.config.fill);
         output.as_chunks_mut::<3>().0.fill(fill);
-        let rgb = fitted.to_rgb();
-        for (y, row) in rgb.chunks_exact(width as usize * 3).enumerate() {
+        let (left, top) = (-left.min(0) as usize, -top.min(0) as usize);
+        for (y, row) in rgb.chunks_exact(part.width as usize * 3).enumerate() {
             let start = ((top + y) * size + left) * 3;
             output[start..start + row.len()].copy_from_slice(row);
         }
@@ -164,12 +158,7 @@ impl Transform {
     }
 
     /// Draws where the image goes: a random part of it, or the fit, then zoom and rotation.
-    fn place_randomly<R: Rng + ?Sized>(
-        &self,
-        image: &DecodedImage,
-        rng: &mut R,
-        output: &mut [u8],
-    ) {
+    fn place_randomly<R: Rng + ?Sized>(&self, image: &DecodedImage, rng: &mut R, output: &mut [u8]) {
         let config = &self.config;
         let edge = config.image_size as u32;
         let part = config.random_resized_crop.as_ref().map(|crop| {

@@ -45,12 +45,7 @@ const OPERATIONS: [Operation; 10] = [
 ];
 
 /// Applies random operations to RGB pixels, `[size, size, 3]`.
-pub(super) fn rand_augment<R: Rng + ?Sized>(
-    rng: &mut R,
-    pixels: &mut [u8],
-    size: usize,
-    config: &RandAugmentConfig,
-) {
+pub(super) fn rand_augment<R: Rng + ?Sized>(rng: &mut R, pixels: &mut [u8], size: usize, config: &RandAugmentConfig) {
     for _ in 0..config.num_ops {
         let operation = OPERATIONS[below(rng, OPERATIONS.len() as u32) as usize];
         let applied = chance(rng, 0.5);
@@ -134,9 +129,7 @@ fn auto_contrast(pixels: &mut [u8]) {
         if high > low {
             let scale = 255.0 / f64::from(high - low);
             let offset = -f64::from(low) * scale;
-            remap(pixels, channel, |value| {
-                (value as f64 * scale + offset) as u8
-            });
+            remap(pixels, channel, |value| (value as f64 * scale + offset) as u8);
         }
     }
 }
@@ -148,12 +141,7 @@ fn equalize(pixels: &mut [u8]) {
         for &value in pixels.iter().skip(channel).step_by(3) {
             histogram[usize::from(value)] += 1;
         }
-        let last = histogram
-            .iter()
-            .rev()
-            .find(|&&count| count > 0)
-            .copied()
-            .unwrap_or(0);
+        let last = histogram.iter().rev().find(|&&count| count > 0).copied().unwrap_or(0);
         let step = (histogram.iter().sum::<usize>() - last) / 255;
         if step == 0 {
             continue;
@@ -184,9 +172,7 @@ fn sharpen(pixels: &mut [u8], size: usize, factor: f32) {
         for i in y * stride + 3..(y + 1) * stride - 3 {
             let mut sum = 4 * u32::from(source[i]);
             for row in [i - stride, i, i + stride] {
-                sum += u32::from(source[row - 3])
-                    + u32::from(source[row])
-                    + u32::from(source[row + 3]);
+                sum += u32::from(source[row - 3]) + u32::from(source[row]) + u32::from(source[row + 3]);
             }
             let smooth = (sum as f32 / 13.0).round();
             pixels[i] = clamp_u8(smooth + factor * (f32::from(source[i]) - smooth));

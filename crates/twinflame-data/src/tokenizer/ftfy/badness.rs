@@ -96,11 +96,9 @@ fn compile(pattern: &str) -> Regex {
         ("{lower_common}", LOWER_COMMON),
         ("{box}", BOX),
     ];
-    let pattern = classes
-        .iter()
-        .fold(pattern.to_owned(), |pattern, (name, class)| {
-            pattern.replace(name, class)
-        });
+    let pattern = classes.iter().fold(pattern.to_owned(), |pattern, (name, class)| {
+        pattern.replace(name, class)
+    });
     match Regex::new(&pattern) {
         Ok(regex) => regex,
         // the patterns are constants, and every one is compiled by the tests

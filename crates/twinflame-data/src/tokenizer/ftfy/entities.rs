@@ -22,11 +22,7 @@ pub(in super::super) fn unescape_entities(text: &str) -> String {
             if entity.starts_with("&#") {
                 let plain = html5_unescape(entity);
                 // the whole reference has to be used up
-                return if plain.contains(';') {
-                    entity.to_owned()
-                } else {
-                    plain
-                };
+                return if plain.contains(';') { entity.to_owned() } else { plain };
             }
             named(entity)
                 .map(str::to_owned)
@@ -85,15 +81,9 @@ fn numeric(number: &str) -> String {
     match code {
         Ok(0) => char::REPLACEMENT_CHARACTER.to_string(),
         Ok(0x0d) => "\r".to_owned(),
-        Ok(code @ 0x80..=0x9f) => C1_REFERENCES
-            .chars()
-            .nth(code as usize - 0x80)
-            .into_iter()
-            .collect(),
+        Ok(code @ 0x80..=0x9f) => C1_REFERENCES.chars().nth(code as usize - 0x80).into_iter().collect(),
         Ok(code) if is_no_character(code) => String::new(),
-        Ok(code) => char::from_u32(code)
-            .unwrap_or(char::REPLACEMENT_CHARACTER)
-            .to_string(),
+        Ok(code) => char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER).to_string(),
         // too large for 32 bits
         Err(_) => char::REPLACEMENT_CHARACTER.to_string(),
     }

@@ -66,11 +66,7 @@ fn fix_once(text: &str, unescape: bool) -> String {
     fix_line_breaks(&mut text);
     remove_terminal_escapes(&mut text);
     text.retain(|c| !is_unwanted_control(c));
-    if is_nfc(&text) {
-        text
-    } else {
-        text.nfc().collect()
-    }
+    if is_nfc(&text) { text } else { text.nfc().collect() }
 }
 
 /// The repairs of single characters, in ftfy's order: C1 controls as Windows-1252, ligatures, widths, quotes.
@@ -121,9 +117,7 @@ fn remove_terminal_escapes(text: &mut String) {
         let start = from + found;
         let body = &text[start + 2..];
         // Python's \d is any decimal digit of Unicode
-        let end = body
-            .find(|c: char| c != ';' && !is_decimal(c))
-            .unwrap_or(body.len());
+        let end = body.find(|c: char| c != ';' && !is_decimal(c)).unwrap_or(body.len());
         if body[end..].starts_with(|c: char| c.is_ascii_alphabetic()) {
             text.replace_range(start..start + 2 + end + 1, "");
             from = start;

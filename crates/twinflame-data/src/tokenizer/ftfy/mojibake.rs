@@ -74,9 +74,7 @@ fn decode_repaired(mut bytes: Vec<u8>, kind: CodePageKind) -> Option<String> {
         bytes = restore_byte_a0(&bytes);
     }
     if kind == CodePageKind::Sloppy {
-        bytes = LOSSY_UTF8
-            .replace_all(&bytes, "\u{fffd}".as_bytes())
-            .into_owned();
+        bytes = LOSSY_UTF8.replace_all(&bytes, "\u{fffd}".as_bytes()).into_owned();
     }
     if bytes.contains(&0xed) || bytes.contains(&0xc0) {
         decode_utf8_variants(&bytes)
@@ -137,11 +135,8 @@ fn decode_utf8_variants(bytes: &[u8]) -> Option<String> {
                 ref tail @ ..,
             ] => {
                 let bits = |byte: u8, mask: u8| u32::from(byte & mask);
-                let code = 0x1_0000
-                    + (bits(a, 0x0f) << 16)
-                    + (bits(b, 0x3f) << 10)
-                    + (bits(c, 0x0f) << 6)
-                    + bits(d, 0x3f);
+                let code =
+                    0x1_0000 + (bits(a, 0x0f) << 16) + (bits(b, 0x3f) << 10) + (bits(c, 0x0f) << 6) + bits(d, 0x3f);
                 output.extend(char::from_u32(code)?.encode_utf8(&mut [0; 4]).bytes());
                 rest = tail;
             }
@@ -162,11 +157,7 @@ fn fix_embedded(text: &str) -> String {
     while let Some(found) = UTF8_DETECTOR.find_at(text, from) {
         if UTF8_CONTINUATION_END.is_match(&text[..found.start()]) {
             // ftfy's look-behind: try again one character later
-            from = found.start()
-                + text[found.start()..]
-                    .chars()
-                    .next()
-                    .map_or(1, char::len_utf8);
+            from = found.start() + text[found.start()..].chars().next().map_or(1, char::len_utf8);
             continue;
         }
         output.push_str(&text[done..found.start()]);
