@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Distribution, Tensor};
 use burn::train::TrainStep;
+use cpu_time::ProcessTime;
 use twinflame_data::{ImageTextBatch, Normalization};
 use twinflame_model::{ClipConfig, Pass};
 use twinflame_train::optim::{OptimConfig, adamw};
@@ -40,22 +41,30 @@ impl Workload {
     }
 }
 
+/// What something took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lap {
+    pub(super) wall: Duration,
+    /// Of all threads of this process together, user and system.
+    pub(super) cpu: Duration,
+}
+
 /// Parts of a step, each timed until the device is idle.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
     /// Upload and normalisation.
-    pub(super) data: Duration,
-    pub(super) forward: Duration,
-    pub(super) backward: Duration,
+    pub(super) data: Lap,
+    pub(super) forward: Lap,
+    pub(super) backward: Lap,
     /// Optimiser, clamp and average.
-    pub(super) optimizer: Duration,
+    pub(super) optimizer: Lap,
 }
 
 /// What was timed.
 #[derive(Clone, Debug)]
 pub(super) struct Measurement {
     /// Median time of a whole step, timed without a wait between its parts.
-    pub(super) step: Duration,
+    pub(super) step: Lap,
     /// Median of each part; `None` for a step in micro-batches, whose parts alternate.
     pub(super) parts: Option<Parts>,
     /// Most memory held during the steps, in bytes.
@@ -80,13 +89,14 @@ impl Measurement {
         }
         let peak_bytes = peak_bytes(device);
         drop(bench);
+        let part = |pick: fn(&Parts) -> Lap| median_lap(parts.iter().map(pick));
         Ok(Self {
-            step: median(steps.into_iter()),
+            step: median_lap(steps.into_iter()),
             parts: (!parts.is_empty()).then(|| Parts {
-                data: median(parts.iter().map(|parts| parts.data)),
-                forward: median(parts.iter().map(|parts| parts.forward)),
-                backward: median(parts.iter().map(|parts| parts.backward)),
-                optimizer: median(parts.iter().map(|parts| parts.optimizer)),
+                data: part(|parts| parts.data),
+                forward: part(|parts| parts.forward),
+                backward: part(|parts| parts.backward),
+                optimizer: part(|parts| parts.optimizer),
             }),
             peak_bytes,
             matmul_flops: matmul_flops(device, workload.precision)?,
@@ -122,16 +132,16 @@ impl Bench {
         })
     }
 
-    fn whole_step(&mut self) -> anyhow::Result<Duration> {
+    fn whole_step(&mut self) -> anyhow::Result<Lap> {
         let Some(task) = self.task.take() else {
             anyhow::bail!("an earlier step failed");
         };
-        let start = Instant::now();
+        let mut clock = Clock::start(&self.device)?;
         let output = task.step(self.batch.clone());
         let task = task.optimize(&mut self.optimizer, LEARNING_RATE.into(), output.grads);
-        self.device.sync()?;
+        let lap = clock.lap()?;
         self.task = Some(task);
-        Ok(start.elapsed())
+        Ok(lap)
     }
 
     fn step_by_parts(&mut self) -> anyhow::Result<Parts> {
@@ -163,6 +173,7 @@ impl Bench {
 struct Clock<'a> {
     device: &'a Device,
     last: Instant,
+    last_cpu: ProcessTime,
 }
 
 impl<'a> Clock<'a> {
@@ -171,14 +182,18 @@ impl<'a> Clock<'a> {
         Ok(Self {
             device,
             last: Instant::now(),
+            last_cpu: ProcessTime::try_now()?,
         })
     }
 
-    fn lap(&mut self) -> anyhow::Result<Duration> {
+    fn lap(&mut self) -> anyhow::Result<Lap> {
         self.device.sync()?;
-        let now = Instant::now();
-        let lap = now - self.last;
-        self.last = now;
+        let (now, now_cpu) = (Instant::now(), ProcessTime::try_now()?);
+        let lap = Lap {
+            wall: now - self.last,
+            cpu: now_cpu.duration_since(self.last_cpu),
+        };
+        (self.last, self.last_cpu) = (now, now_cpu);
         Ok(lap)
     }
 }
@@ -226,10 +241,19 @@ fn matmul_flops(device: &Device, precision: Precision) -> anyhow::Result<f64> {
     for _ in 0..REPEATS {
         let mut clock = Clock::start(device)?;
         let product = left.clone().matmul(right.clone());
-        best = best.min(clock.lap()?);
+        best = best.min(clock.lap()?.wall);
         drop(product);
     }
     Ok(2.0 * (size as f64).powi(3) / best.as_secs_f64())
+}
+
+/// The median of the wall times beside the median of the CPU times.
+fn median_lap(laps: impl Iterator<Item = Lap>) -> Lap {
+    let (wall, cpu): (Vec<_>, Vec<_>) = laps.map(|lap| (lap.wall, lap.cpu)).unzip();
+    Lap {
+        wall: median(wall.into_iter()),
+        cpu: median(cpu.into_iter()),
+    }
 }
 
 /// The middle one; of an even number, the later of the middle two.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::measure::{Measurement, Workload};
+use super::measure::{Lap, Measurement, Parts, Workload};
 use crate::cli::table::bytes;
 use crate::device::Selected;
 
@@ -25,6 +25,12 @@ pub(super) struct Report {
     forward_ms: Option<f64>,
     backward_ms: Option<f64>,
     optimizer_ms: Option<f64>,
+    /// User and system time of all threads, as the next four.
+    step_cpu_ms: f64,
+    data_cpu_ms: Option<f64>,
+    forward_cpu_ms: Option<f64>,
+    backward_cpu_ms: Option<f64>,
+    optimizer_cpu_ms: Option<f64>,
     samples_per_second: f64,
     peak_memory_bytes: Option<u64>,
     /// Three forward passes' worth, by the count of `twinflame models`.
@@ -36,11 +42,10 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(model: &str, selected: &Selected, workload: &Workload, measured: &Measurement) -> Self {
-        let seconds = measured.step.as_secs_f64();
+        let seconds = measured.step.wall.as_secs_f64();
         let flops = workload.step_flops();
-        let part = |pick: fn(&super::measure::Parts) -> Duration| {
-            measured.parts.as_ref().map(|parts| milliseconds(pick(parts)))
-        };
+        let wall = |pick: fn(&Parts) -> Lap| measured.parts.as_ref().map(|parts| milliseconds(pick(parts).wall));
+        let cpu = |pick: fn(&Parts) -> Lap| measured.parts.as_ref().map(|parts| milliseconds(pick(parts).cpu));
         Self {
             model: model.to_owned(),
             device: selected.id.clone(),
@@ -49,11 +54,16 @@ impl Report {
             batch_size: workload.batch_size,
             micro_batch_size: workload.micro_batch_size,
             steps: workload.steps,
-            step_ms: milliseconds(measured.step),
-            data_ms: part(|parts| parts.data),
-            forward_ms: part(|parts| parts.forward),
-            backward_ms: part(|parts| parts.backward),
-            optimizer_ms: part(|parts| parts.optimizer),
+            step_ms: milliseconds(measured.step.wall),
+            data_ms: wall(|parts| parts.data),
+            forward_ms: wall(|parts| parts.forward),
+            backward_ms: wall(|parts| parts.backward),
+            optimizer_ms: wall(|parts| parts.optimizer),
+            step_cpu_ms: milliseconds(measured.step.cpu),
+            data_cpu_ms: cpu(|parts| parts.data),
+            forward_cpu_ms: cpu(|parts| parts.forward),
+            backward_cpu_ms: cpu(|parts| parts.backward),
+            optimizer_cpu_ms: cpu(|parts| parts.optimizer),
             samples_per_second: workload.batch_size as f64 / seconds,
             peak_memory_bytes: measured.peak_bytes,
             model_flops_per_step: flops,
@@ -78,17 +88,18 @@ impl Report {
         );
         let mut line = |name: &str, value: String| {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "  {name:<16} {value:>14}");
+            let _ = writeln!(text, "  {name:<16} {value:>30}");
         };
-        line("step", format!("{:.1} ms", self.step_ms));
-        for (name, part) in [
-            ("  data", self.data_ms),
-            ("  forward", self.forward_ms),
-            ("  backward", self.backward_ms),
-            ("  optimiser", self.optimizer_ms),
+        let times = |wall: f64, cpu: f64| format!("{wall:.1} ms, {cpu:.1} ms of CPU");
+        line("step", times(self.step_ms, self.step_cpu_ms));
+        for (name, wall, cpu) in [
+            ("  data", self.data_ms, self.data_cpu_ms),
+            ("  forward", self.forward_ms, self.forward_cpu_ms),
+            ("  backward", self.backward_ms, self.backward_cpu_ms),
+            ("  optimiser", self.optimizer_ms, self.optimizer_cpu_ms),
         ] {
-            if let Some(part) = part {
-                line(name, format!("{part:.1} ms"));
+            if let (Some(wall), Some(cpu)) = (wall, cpu) {
+                line(name, times(wall, cpu));
             }
         }
         line("samples", format!("{:.1} /s", self.samples_per_second));
