@@ -118,7 +118,7 @@ impl FolderConfig {
         let separator = u8::try_from(separator)
             .ok()
             .filter(u8::is_ascii)
-            .ok_or_else(|| DataError::Separator { separator })?;
+            .ok_or(DataError::Separator { separator })?;
         let reader = File::open(file).map_err(|source| DataError::Read {
             path: file.to_owned(),
             source,

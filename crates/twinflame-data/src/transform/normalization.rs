@@ -1,9 +1,11 @@
 //! Channel statistics.
 
 /// Mean of red, green and blue that OpenAI's CLIP subtracts (of values in 0..=1).
+#[allow(clippy::excessive_precision, reason = "as published")]
 pub const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 
 /// Standard deviation of red, green and blue that OpenAI's CLIP divides by (of values in 0..=1).
+#[allow(clippy::excessive_precision, reason = "as published")]
 pub const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
 /// `(pixel / 255 - mean) / std`, per channel.

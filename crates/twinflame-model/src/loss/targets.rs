@@ -6,6 +6,7 @@ use burn::tensor::{Int, Tensor, assert_shape};
 /// pictures of one thing, or one caption twice, that calls true matches negatives (open_clip#869,
 /// ALBEF#126); [`Targets::ById`] does not. ALBEF's retrieval fine-tuning does the same with image ids.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of it lives at a time")]
 pub enum Targets {
     /// Row `i` matches column `i` only.
     Diagonal,

@@ -107,7 +107,7 @@ impl<W: Write + Send + Sync> PlainRenderer<W> {
     fn after_step(&mut self) {
         self.step += 1;
         let (last_step, last_time) = self.printed;
-        let due = self.step % self.plan.log_every_steps.max(1) == 0 || last_time.elapsed() >= MAX_SILENCE;
+        let due = self.step.is_multiple_of(self.plan.log_every_steps.max(1)) || last_time.elapsed() >= MAX_SILENCE;
         let first = last_step == self.plan.first_step && self.step == self.plan.first_step + 1;
         if due || first || self.step == self.plan.num_steps {
             self.print_step();

@@ -22,7 +22,14 @@ macro_rules! recipes {
 pub const DEFAULT: &str = "emoji-clip";
 
 /// All of them, the default first.
-pub const EMBEDDED: &[EmbeddedRecipe] = recipes!["emoji-clip", "emoji-clip-vit", "emoji-siglip", "folder-clip", "tiny"];
+pub const EMBEDDED: &[EmbeddedRecipe] = recipes![
+    "emoji-clip",
+    "emoji-clip-transformer",
+    "emoji-clip-vit",
+    "emoji-siglip",
+    "folder-clip",
+    "tiny"
+];
 
 impl EmbeddedRecipe {
     /// The recipe of this name.

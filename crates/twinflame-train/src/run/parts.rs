@@ -42,7 +42,7 @@ impl Parts {
         };
         let mut notes = Vec::new();
         for (section, source) in [("train", &train_source), ("valid", &valid_source)] {
-            if !source.report().is_clean() && !(section == "valid" && config.data.valid.is_none()) {
+            if !source.report().is_clean() && (section != "valid" || config.data.valid.is_some()) {
                 notes.push(format!("data.{section}: {}", source.report()));
             }
         }

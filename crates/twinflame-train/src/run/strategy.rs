@@ -132,7 +132,7 @@ impl Training<'_> {
             let is_last = self.state.step >= self.plan.num_steps;
             let epoch = self.state.epoch + 1;
             let mut improved = false;
-            if self.plan.validates && (is_last || epoch % self.plan.config.valid_every_epochs == 0) {
+            if self.plan.validates && (is_last || epoch.is_multiple_of(self.plan.config.valid_every_epochs)) {
                 match self.validate(valid, epoch)? {
                     Some(value) => improved = self.judge(value),
                     None => {
@@ -145,7 +145,7 @@ impl Training<'_> {
             let limit = self.plan.config.stop_after_validations;
             let stops = limit.is_some_and(|limit| self.state.validations_since_best >= limit);
             self.state.finished = is_last;
-            if is_last || stops || improved || epoch % self.plan.config.save_every_epochs == 0 {
+            if is_last || stops || improved || epoch.is_multiple_of(self.plan.config.save_every_epochs) {
                 self.save()?;
             }
             if stops && !is_last {
@@ -189,7 +189,7 @@ impl Training<'_> {
                 .plan
                 .config
                 .save_every_steps
-                .is_some_and(|every| self.state.step % every == 0)
+                .is_some_and(|every| self.state.step.is_multiple_of(every))
             {
                 self.save()?;
             }

@@ -51,7 +51,7 @@ pub(super) const UTF8_FIRST_OF_4: &str = r"ðóđğšπσру";
 
 /// Later bytes (0x80-0xBF), and the space that 0xA0 turns into.
 pub(super) const UTF8_CONTINUATION: &str =
-    concat!(r"\u{20}\u{80}-¿ÆØæøĄąĽľŁłŒœŖŗŚśŞ-šŤťŸ-žƒˆˇ˘˛-˝΄-ΆΈ-ΊΌΎΏЁ-ЌЎЏё-ќўџҐґ–-―‘-‚“-„†-•…‰‹›€№™",);
+    r"\u{20}\u{80}-¿ÆØæøĄąĽľŁłŒœŖŗŚśŞ-šŤťŸ-žƒˆˇ˘˛-˝΄-ΆΈ-ΊΌΎΏЁ-ЌЎЏё-ќўџҐґ–-―‘-‚“-„†-•…‰‹›€№™";
 
 /// Later bytes without the punctuation that stands beside mojibake by itself.
 pub(super) const UTF8_CONTINUATION_STRICT: &str =
