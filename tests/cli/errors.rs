@@ -51,3 +51,44 @@ fn unknown_preset() {
     );
     assert!(message.contains("vit-b-32"), "{message}");
 }
+
+/// An unreadable picture is counted and named; one more than allowed ends the run.
+#[test]
+fn unreadable_images() {
+    let folder = Folder::new();
+    folder.write("photos/captions.csv", "image,caption\na.png,a dog\nb.png,a cat\n");
+    folder.write("photos/a.png", "this is text");
+    folder.write("photos/b.png", "this is text, too");
+    let args = [
+        "train",
+        "folder-clip",
+        "--plain",
+        "--device=cpu",
+        "--set=model.name=tiny-vit",
+        "--set=tokenizer.vocab_size=1024",
+        "--set=task.micro_batch_size=2",
+        "--set=data.train.path=photos",
+        "--set=loader.batch_size=2",
+        "--set=loader.num_workers=0",
+        "--set=loader.max_bad_samples=0",
+    ];
+    let message = folder.failure(&args);
+    assert!(
+        message.contains("more unreadable samples than loader.max_bad_samples = 0"),
+        "{message}"
+    );
+    assert!(
+        message.contains(".png: not an image: the first bytes match none of JPEG, PNG, WebP, GIF and BMP"),
+        "{message}"
+    );
+}
+
+/// A batch of one pair has nothing to tell apart.
+#[test]
+fn batch_of_one() {
+    let message = Folder::new().failure(&["bench", "tiny-vit", "--batch-size", "1"]);
+    assert!(
+        message.contains("invalid value '1' for '--batch-size <N>'"),
+        "{message}"
+    );
+}
