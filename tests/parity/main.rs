@@ -5,3 +5,4 @@ mod model;
 mod preprocess;
 mod step;
 mod tokens;
+mod zero_shot;

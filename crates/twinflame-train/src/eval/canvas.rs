@@ -6,6 +6,7 @@ use std::path::Path;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, RgbaImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+use twinflame_data::DecodedImage;
 
 use super::EvalError;
 use super::partial_file::write_whole;
@@ -81,11 +82,20 @@ impl Canvas {
     }
 }
 
+/// An image as the model's pipeline has it, to be drawn.
+pub fn to_dynamic(image: &DecodedImage) -> DynamicImage {
+    let rgb = RgbImage::from_raw(image.width(), image.height(), image.to_rgb());
+    DynamicImage::ImageRgb8(rgb.unwrap_or_default())
+}
+
 /// An image scaled to fit into a white square of `side` pixels, transparency on white.
 pub(crate) fn tile(image: &DynamicImage, side: u32) -> RgbImage {
     let scaled = image.resize(side, side, FilterType::CatmullRom).to_rgba8();
     let mut square = RgbaImage::from_pixel(side, side, image::Rgba([255, 255, 255, 255]));
-    let (left, top) = ((side - scaled.width().min(side)) / 2, (side - scaled.height().min(side)) / 2);
+    let (left, top) = (
+        (side - scaled.width().min(side)) / 2,
+        (side - scaled.height().min(side)) / 2,
+    );
     imageops::overlay(&mut square, &scaled, i64::from(left), i64::from(top));
     DynamicImage::from(square).to_rgb8()
 }
@@ -94,7 +104,9 @@ pub(crate) fn tile(image: &DynamicImage, side: u32) -> RgbImage {
 pub(crate) fn wrap(text: &str, width: usize, max_lines: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        let fits = lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() <= width);
+        let fits = lines
+            .last()
+            .is_some_and(|line| line.chars().count() + 1 + word.chars().count() <= width);
         match lines.last_mut() {
             Some(line) if fits => {
                 line.push(' ');
@@ -128,7 +140,10 @@ pub fn save_png(image: &RgbImage, path: &Path) -> Result<(), EvalError> {
     let mut bytes = Cursor::new(Vec::new());
     image
         .write_to(&mut bytes, ImageFormat::Png)
-        .map_err(|source| EvalError::Picture { path: path.to_owned(), source })?;
+        .map_err(|source| EvalError::Picture {
+            path: path.to_owned(),
+            source,
+        })?;
     write_whole(path, &bytes.into_inner())
 }
 

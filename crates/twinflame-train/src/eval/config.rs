@@ -84,9 +84,27 @@ mod tests {
         config.validate().unwrap();
         assert_eq!(config.load_templates().unwrap(), Templates::bare());
         for (broken, key) in [
-            (EvalConfig { recall_ks: vec![1, 0], ..EvalConfig::default() }, "eval.recall_ks = [1, 0]"),
-            (EvalConfig { batch_size: 0, ..EvalConfig::default() }, "eval.batch_size = 0"),
-            (EvalConfig { templates: vec!["{}".into(), "x".into()], ..EvalConfig::default() }, "eval.templates, template 2"),
+            (
+                EvalConfig {
+                    recall_ks: vec![1, 0],
+                    ..EvalConfig::default()
+                },
+                "eval.recall_ks = [1, 0]",
+            ),
+            (
+                EvalConfig {
+                    batch_size: 0,
+                    ..EvalConfig::default()
+                },
+                "eval.batch_size = 0",
+            ),
+            (
+                EvalConfig {
+                    templates: vec!["{}".into(), "x".into()],
+                    ..EvalConfig::default()
+                },
+                "eval.templates, template 2",
+            ),
         ] {
             let error = broken.validate().unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

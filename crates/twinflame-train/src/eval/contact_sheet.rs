@@ -76,7 +76,10 @@ mod tests {
             assert_eq!(*sheet.get_pixel(x, top + TILE_PX / 2), Rgb([red, 0, 0]));
         }
         let second_row = top + TILE_PX + 2 * LINE_PX + GAP_PX;
-        assert_eq!(*sheet.get_pixel(GAP_PX + TILE_PX / 2, second_row + TILE_PX / 2), Rgb([200, 0, 0]));
+        assert_eq!(
+            *sheet.get_pixel(GAP_PX + TILE_PX / 2, second_row + TILE_PX / 2),
+            Rgb([200, 0, 0])
+        );
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! Embeddings on disk: `.npy` or `.safetensors`, with an index of what each row is.
 //!
-//! Both formats are a header and raw little-endian f32, so rows are streamed behind a header of fixed size that is filled in once
-//! their number is known: memory does not grow with the number of rows.
+//! Both formats are a header and raw little-endian f32, so rows are streamed behind a header of fixed size that is
+//! filled in once their number is known: memory does not grow with the number of rows.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::partial_file::PartialFile;
 use super::EvalError;
+use super::partial_file::PartialFile;
 
 /// Bytes of the header that are kept free; both formats pad it with spaces. npy wants a multiple of 64.
 const HEADER_LEN: usize = 256;
@@ -24,9 +24,10 @@ enum Format {
 
 /// A file of embeddings that grows row by row, and its index beside it.
 ///
-/// `OUT.npy` is a C-ordered float32 array `[rows, embed_dim]` (NumPy format 1.0); `OUT.safetensors` holds the same as the tensor
-/// `embeddings`. `OUT.npy.index.tsv` has a header line and then, per row, its number and the path or text; a backslash, tab or line
-/// break in it is written as `\\`, `\t`, `\n`, `\r`. Neither file exists under its name before [`EmbeddingFile::finish`].
+/// `OUT.npy` is a C-ordered float32 array `[rows, embed_dim]` (NumPy format 1.0); `OUT.safetensors` holds the same as
+/// the tensor `embeddings`. `OUT.npy.index.tsv` has a header line and then, per row, its number and the path or text;
+/// a backslash, tab or line break in it is written as `\\`, `\t`, `\n`, `\r`. Neither file exists under its name
+/// before [`EmbeddingFile::finish`].
 #[derive(Debug)]
 pub struct EmbeddingFile {
     data: PartialFile,
@@ -42,7 +43,12 @@ impl EmbeddingFile {
     /// # Errors
     /// If the ending is neither `.npy` nor `.safetensors`, or the files cannot be made.
     pub fn create(path: &Path, embed_dim: usize) -> Result<Self, EvalError> {
-        let format = match path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref() {
+        let format = match path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
             Some("npy") => Format::Npy,
             Some("safetensors") => Format::Safetensors,
             _ => return Err(EvalError::OutputFormat { path: path.to_owned() }),
@@ -51,7 +57,13 @@ impl EmbeddingFile {
         let mut index = PartialFile::create(&index_path(path))?;
         data.write(&[0; HEADER_LEN])?;
         index.write(b"row\tsource\n")?;
-        Ok(Self { data, index, format, embed_dim, num_rows: 0 })
+        Ok(Self {
+            data,
+            index,
+            format,
+            embed_dim,
+            num_rows: 0,
+        })
     }
 
     /// Adds rows: `sources` names them, `values` holds them one after the other.
@@ -62,7 +74,12 @@ impl EmbeddingFile {
     /// # Panics
     /// If `values` is not `embed_dim` values per source.
     pub fn push<S: AsRef<str>>(&mut self, sources: &[S], values: &[f32]) -> Result<(), EvalError> {
-        assert_eq!(values.len(), sources.len() * self.embed_dim, "{} values per row", self.embed_dim);
+        assert_eq!(
+            values.len(),
+            sources.len() * self.embed_dim,
+            "{} values per row",
+            self.embed_dim
+        );
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.data.write(&bytes)?;
         for source in sources {
@@ -96,14 +113,20 @@ pub fn index_path(path: &Path) -> PathBuf {
 }
 
 fn escape(source: &str) -> String {
-    source.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
+    source
+        .replace('\\', "\\\\")
+        .replace('\t', "\\t")
+        .replace('\n', "\\n")
+        .replace('\r', "\\r")
 }
 
 /// <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>, version 1.0.
 fn npy_header(num_rows: usize, embed_dim: usize) -> Vec<u8> {
     let mut header = b"\x93NUMPY\x01\x00".to_vec();
     header.extend(((HEADER_LEN - 10) as u16).to_le_bytes());
-    header.extend(format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({num_rows}, {embed_dim}), }}").into_bytes());
+    header.extend(
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({num_rows}, {embed_dim}), }}").into_bytes(),
+    );
     header.resize(HEADER_LEN - 1, b' ');
     header.push(b'\n');
     header
@@ -112,7 +135,8 @@ fn npy_header(num_rows: usize, embed_dim: usize) -> Vec<u8> {
 /// <https://github.com/huggingface/safetensors#format>.
 fn safetensors_header(num_rows: usize, embed_dim: usize) -> Vec<u8> {
     let num_bytes = num_rows * embed_dim * size_of::<f32>();
-    let description = json!({ TENSOR_NAME: { "dtype": "F32", "shape": [num_rows, embed_dim], "data_offsets": [0, num_bytes] } });
+    let description =
+        json!({ TENSOR_NAME: { "dtype": "F32", "shape": [num_rows, embed_dim], "data_offsets": [0, num_bytes] } });
     let mut header = ((HEADER_LEN - 8) as u64).to_le_bytes().to_vec();
     header.extend(description.to_string().into_bytes());
     header.resize(HEADER_LEN, b' ');
@@ -147,7 +171,10 @@ mod tests {
     }
 
     fn floats(bytes: &[u8]) -> Vec<f32> {
-        bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+        bytes
+            .chunks_exact(4)
+            .map(|four| f32::from_le_bytes(four.try_into().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -161,10 +188,16 @@ mod tests {
         assert!((10 + header_len).is_multiple_of(64));
         let header = std::str::from_utf8(&bytes[10..10 + header_len]).unwrap();
         assert!(header.ends_with('\n'));
-        assert_eq!(header.trim_end(), "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }");
+        assert_eq!(
+            header.trim_end(),
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+        );
         assert_eq!(floats(&bytes[10 + header_len..]), ROWS);
         assert_eq!(index, folder.path().join("out.npy.index.tsv"));
-        assert_eq!(std::fs::read_to_string(index).unwrap(), "row\tsource\n0\ta\\tb.png\n1\ttwo\n");
+        assert_eq!(
+            std::fs::read_to_string(index).unwrap(),
+            "row\tsource\n0\ta\\tb.png\n1\ttwo\n"
+        );
     }
 
     #[test]
@@ -182,9 +215,13 @@ mod tests {
     #[test]
     fn an_unknown_ending_and_a_missing_folder_are_errors() {
         let folder = tempfile::tempdir().unwrap();
-        let error = EmbeddingFile::create(&folder.path().join("out.csv"), 3).unwrap_err().to_string();
+        let error = EmbeddingFile::create(&folder.path().join("out.csv"), 3)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("out.csv") && error.contains(".npy"), "{error}");
-        let error = EmbeddingFile::create(&folder.path().join("no/out.npy"), 3).unwrap_err().to_string();
+        let error = EmbeddingFile::create(&folder.path().join("no/out.npy"), 3)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("out.npy"), "{error}");
     }
 

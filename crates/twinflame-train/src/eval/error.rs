@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorReadError;
+use twinflame_data::report::BadSamples;
+use twinflame_data::{DataError, LoaderError};
 
 /// A failed evaluation, embedding or search.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +37,9 @@ pub enum EvalError {
         source: std::io::Error,
     },
     /// A template without its slot, or with several.
-    #[error("{place}: a template has {{}} exactly once, where the class name goes, but `{template}` has it {slots} times")]
+    #[error(
+        "{place}: a template has {{}} exactly once, where the class name goes, but `{template}` has it {slots} times"
+    )]
     Template {
         /// File and line, or recipe key and position.
         place: String,
@@ -78,33 +82,45 @@ pub enum EvalError {
         /// A few classes that there are.
         first: String,
     },
-    /// Nothing to evaluate.
-    #[error("{}: no images found (looked for {extensions}, in subfolders too)", path.display())]
-    NoImages {
-        /// The folder.
+    /// An image outside any class folder.
+    #[error("{} is in no class folder: images of class `cat` are expected in {}", path.display(), root.join("cat").display())]
+    NoClassFolder {
+        /// The image.
         path: PathBuf,
-        /// Endings that count as images.
-        extensions: String,
+        /// The folder of class folders.
+        root: PathBuf,
     },
-    /// All images turned out unreadable.
-    #[error("{}: none of {count} images could be read; the first: {first}", path.display())]
+    /// Not one image could be read.
+    #[error("no image could be read: {bad}")]
     AllUnreadable {
-        /// The folder.
-        path: PathBuf,
-        /// How many were tried.
-        count: usize,
-        /// The first one and why.
-        first: String,
+        /// What was tried.
+        bad: Box<BadSamples>,
     },
-    /// A test set whose images cannot all be read has no comparable figures.
-    #[error("image {key} of the evaluation set cannot be read")]
-    Image {
-        /// The sample's key.
-        key: String,
+    /// No text to embed.
+    #[error("there is no text to embed")]
+    NoTexts,
+    /// A folder of images, or a data set.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A test set of a recipe.
+    #[error("test set {name}: {source}")]
+    TestSet {
+        /// Name of the set.
+        name: String,
         /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<DataError>,
     },
+    /// A file that describes a test set.
+    #[error("{}: {source}", path.display())]
+    DataFile {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and what is allowed.
+        source: Box<toml::de::Error>,
+    },
+    /// Loading images.
+    #[error(transparent)]
+    Loader(#[from] LoaderError),
     /// An output whose ending names no known format.
     #[error("{}: write embeddings to a file that ends in .npy or .safetensors", path.display())]
     OutputFormat {
@@ -142,10 +158,16 @@ pub enum EvalError {
 
 impl EvalError {
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.to_owned(), source }
+        Self::Read {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write { path: path.to_owned(), source }
+        Self::Write {
+            path: path.to_owned(),
+            source,
+        }
     }
 }

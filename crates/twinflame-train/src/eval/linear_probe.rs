@@ -7,6 +7,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
+use twinflame_model::normalize;
 
 use super::topk::check_finite;
 use super::zero_shot::ClassificationReport;
@@ -14,8 +15,8 @@ use super::{Chunking, EvalError, Relevance, ranks};
 
 /// How to fit a [`LinearProbe`].
 ///
-/// The objective is scikit-learn's `LogisticRegression`, which OpenAI used: mean cross-entropy plus `|W|^2 / (2 C n)`, the bias not
-/// penalised, minimised by L-BFGS from zero. No random number is drawn.
+/// The objective is scikit-learn's `LogisticRegression`, which OpenAI used: mean cross-entropy plus `|W|^2 / (2 C n)`,
+/// the bias not penalised, minimised by L-BFGS from zero. No random number is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinearProbeConfig {
@@ -29,7 +30,11 @@ pub struct LinearProbeConfig {
 
 impl Default for LinearProbeConfig {
     fn default() -> Self {
-        Self { c: 0.316, max_iterations: 1000, tolerance: 1e-4 }
+        Self {
+            c: 0.316,
+            max_iterations: 1000,
+            tolerance: 1e-4,
+        }
     }
 }
 
@@ -40,6 +45,27 @@ pub struct LabelledFeatures {
     pub features: Tensor<2>,
     /// Class of each row.
     pub labels: Vec<usize>,
+}
+
+impl LabelledFeatures {
+    /// The features, each row brought to length 1.
+    pub fn embeds(&self) -> Tensor<2> {
+        normalize(self.features.clone())
+    }
+
+    /// The rows for which `keep` says yes.
+    fn filter(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let places: Vec<i32> = (0..self.labels.len())
+            .filter(|&row| keep(row))
+            .map(|row| row as i32)
+            .collect();
+        let labels = places.iter().map(|&row| self.labels[row as usize]).collect();
+        let places = Tensor::from_ints(places.as_slice(), &self.features.device());
+        Self {
+            features: self.features.clone().select(0, places),
+            labels,
+        }
+    }
 }
 
 impl LinearProbeConfig {
@@ -55,9 +81,15 @@ impl LinearProbeConfig {
         let features = check_finite(train.features.clone().without_autodiff(), "training")?;
         let [num_samples, feature_dim] = features.dims();
         assert_eq!(train.labels.len(), num_samples, "one label per row");
-        assert!(train.labels.iter().all(|&label| label < num_classes), "labels below {num_classes}");
+        assert!(
+            train.labels.iter().all(|&label| label < num_classes),
+            "labels below {num_classes}"
+        );
         if num_classes < 2 || num_samples == 0 {
-            return Err(EvalError::ProbeData { num_classes, num_samples });
+            return Err(EvalError::ProbeData {
+                num_classes,
+                num_samples,
+            });
         }
         let device = features.device();
         let labels = label_column(&train.labels, &device);
@@ -80,40 +112,65 @@ impl LinearProbeConfig {
             .with_line_search_fn(LineSearchFn::StrongWolfe)
             .init();
         let (linear, loss) = optimizer.step(1.0, linear, objective);
-        Ok(LinearProbe { linear: linear.valid(), loss })
+        Ok(LinearProbe {
+            linear: linear.valid(),
+            loss,
+        })
     }
 
-    /// Fits one probe per value of `cs` and keeps the one that is right most often on `valid`; the smaller C among equals.
+    /// Chooses C among `cs` and fits a probe with it to all of `train`.
+    ///
+    /// Every fifth sample is held out while C is chosen; the value that is right most often on these wins, the smaller
+    /// one among equals.
     ///
     /// # Errors
-    /// As [`LinearProbeConfig::fit`], or if `cs` is empty.
+    /// As [`LinearProbeConfig::fit`], or if `cs` is empty or there are fewer than five samples.
     ///
     /// # Panics
     /// As [`LinearProbeConfig::fit`].
-    pub fn sweep(
-        &self,
-        cs: &[f64],
-        train: &LabelledFeatures,
-        valid: &LabelledFeatures,
-        names: &[String],
-    ) -> Result<Sweep, EvalError> {
+    pub fn fit_best_c(&self, cs: &[f64], train: &LabelledFeatures, num_classes: usize) -> Result<BestProbe, EvalError> {
+        let held_out = train.filter(|row| row % HELD_OUT_EVERY == HELD_OUT_EVERY - 1);
+        if held_out.labels.is_empty() {
+            return Err(EvalError::ProbeData {
+                num_classes,
+                num_samples: train.labels.len(),
+            });
+        }
+        let rest = train.filter(|row| row % HELD_OUT_EVERY != HELD_OUT_EVERY - 1);
+        let names: Vec<String> = (0..num_classes).map(|class| class.to_string()).collect();
         let mut cs = cs.to_vec();
         cs.sort_by(f64::total_cmp);
-        let mut best: Option<Sweep> = None;
+        let mut best: Option<(f64, f64)> = None; // C, accuracy
         for c in cs {
-            let probe = Self { c, ..*self }.fit(train, names.len())?;
-            let top_1 = probe.evaluate(valid, names)?.top_1;
-            if best.as_ref().is_none_or(|best| top_1 > best.valid_top_1) {
-                best = Some(Sweep { probe, c, valid_top_1: top_1 });
+            let top_1 = Self { c, ..*self }
+                .fit(&rest, num_classes)?
+                .evaluate(&held_out, &names)?
+                .top_1;
+            if best.is_none_or(|(_, best)| top_1 > best) {
+                best = Some((c, top_1));
             }
         }
-        best.ok_or(EvalError::Setting { name: "cs", value: "[]".into(), expected: "at least one value to try" })
+        let (c, held_out_top_1) = best.ok_or(EvalError::Setting {
+            name: "C",
+            value: "[]".to_owned(),
+            expected: "at least one value to try",
+        })?;
+        let probe = Self { c, ..*self }.fit(train, num_classes)?;
+        Ok(BestProbe {
+            probe,
+            c,
+            held_out_top_1,
+        })
     }
 
     fn validate(&self) -> Result<(), EvalError> {
         let positive = |name, value: f64| match value > 0.0 && value.is_finite() {
             true => Ok(()),
-            false => Err(EvalError::Setting { name, value: value.to_string(), expected: "a positive number" }),
+            false => Err(EvalError::Setting {
+                name,
+                value: value.to_string(),
+                expected: "a positive number",
+            }),
         };
         positive("c", self.c)?;
         positive("tolerance", self.tolerance)?;
@@ -124,15 +181,18 @@ impl LinearProbeConfig {
 /// Pairs of steps that L-BFGS remembers, as in scikit-learn (scipy's `maxcor`).
 const HISTORY: usize = 10;
 
-/// The result of [`LinearProbeConfig::sweep`].
+/// One sample in this many is held out while C is chosen.
+const HELD_OUT_EVERY: usize = 5;
+
+/// The result of [`LinearProbeConfig::fit_best_c`].
 #[derive(Clone, Debug)]
-pub struct Sweep {
-    /// The best probe.
+pub struct BestProbe {
+    /// A probe with the best C, fitted to all samples.
     pub probe: LinearProbe,
-    /// Its `C`.
+    /// That C.
     pub c: f64,
-    /// Its top-1 accuracy on the validation samples.
-    pub valid_top_1: f64,
+    /// Top-1 accuracy with it on the held-out samples.
+    pub held_out_top_1: f64,
 }
 
 /// A fitted linear classifier.
@@ -171,7 +231,13 @@ impl LinearProbe {
             classes = Tensor::cat(vec![classes, bias.val().unsqueeze_dim(1)], 1);
         }
         let relevance = Relevance::from_labels(&test.labels, names.len());
-        let found = ranks(features, classes, &relevance, Chunking::default(), &ProgressBar::hidden())?;
+        let found = ranks(
+            features,
+            classes,
+            &relevance,
+            Chunking::default(),
+            &ProgressBar::hidden(),
+        )?;
         Ok(ClassificationReport::from_ranks(&found, &test.labels, names))
     }
 }
@@ -208,7 +274,10 @@ mod tests {
     fn separable_classes_are_separated() {
         let device = Device::flex();
         let (features, labels) = clouds(&device);
-        let data = LabelledFeatures { features, labels: labels.clone() };
+        let data = LabelledFeatures {
+            features,
+            labels: labels.clone(),
+        };
         let probe = LinearProbeConfig::default().fit(&data, 3).unwrap();
         let report = probe.evaluate(&data, &names(3)).unwrap();
         assert_eq!(report.top_1, 1.0);
@@ -225,11 +294,19 @@ mod tests {
         let device = Device::flex();
         let (features, mut labels) = clouds(&device);
         labels[0] = 1; // not separable, so that the optimum is not far out
-        let data = LabelledFeatures { features: features.clone(), labels: labels.clone() };
-        let config = LinearProbeConfig { tolerance: 1e-6, ..Default::default() };
+        let data = LabelledFeatures {
+            features: features.clone(),
+            labels: labels.clone(),
+        };
+        let config = LinearProbeConfig {
+            tolerance: 1e-6,
+            ..Default::default()
+        };
         let probe = config.fit(&data, 3).unwrap();
         // d/dW = X^T (P - Y) / n + W / (C n) must vanish, computed here by hand.
-        let probs: Vec<f32> = burn::tensor::activation::softmax(probe.logits(features.clone()), 1).try_into_vec_as().unwrap();
+        let probs: Vec<f32> = burn::tensor::activation::softmax(probe.logits(features.clone()), 1)
+            .try_into_vec_as()
+            .unwrap();
         let x: Vec<f32> = features.try_into_vec_as().unwrap();
         let weight: Vec<f32> = probe.linear.weight.val().try_into_vec_as().unwrap(); // [2, 3]
         for class in 0..3 {
@@ -248,31 +325,56 @@ mod tests {
     fn fitting_twice_gives_the_same_bits() {
         let device = Device::flex();
         let (features, labels) = clouds(&device);
-        let data = LabelledFeatures { features, labels: labels.clone() };
+        let data = LabelledFeatures {
+            features,
+            labels: labels.clone(),
+        };
         let fit = || {
             let probe = LinearProbeConfig::default().fit(&data, 3).unwrap();
-            (probe.loss.to_bits(), probe.linear.weight.val().try_into_vec_as::<f32>().unwrap())
+            (
+                probe.loss.to_bits(),
+                probe.linear.weight.val().try_into_vec_as::<f32>().unwrap(),
+            )
         };
         assert_eq!(fit(), fit());
     }
 
     #[test]
-    fn sweep_keeps_the_best_on_validation_and_the_smaller_c_among_equals() {
+    fn the_smaller_c_wins_among_equals_and_is_fitted_to_all() {
         let device = Device::flex();
         let (features, labels) = clouds(&device);
-        let data = LabelledFeatures { features, labels: labels.clone() };
-        let sweep = LinearProbeConfig::default().sweep(&[10.0, 1.0], &data, &data, &names(3)).unwrap();
-        assert_eq!((sweep.c, sweep.valid_top_1), (1.0, 1.0));
+        let data = LabelledFeatures { features, labels };
+        let best = LinearProbeConfig::default().fit_best_c(&[10.0, 1.0], &data, 3).unwrap();
+        assert_eq!((best.c, best.held_out_top_1), (1.0, 1.0));
+        let all = LinearProbeConfig {
+            c: 1.0,
+            ..Default::default()
+        }
+        .fit(&data, 3)
+        .unwrap();
+        assert_eq!(best.probe.loss, all.loss);
+        assert!(LinearProbeConfig::default().fit_best_c(&[], &data, 3).is_err());
     }
 
     #[test]
     fn impossible_settings_are_errors() {
         let device = Device::flex();
         let (features, labels) = clouds(&device);
-        let data = LabelledFeatures { features, labels: labels.clone() };
-        let error = LinearProbeConfig { c: 0.0, ..Default::default() }.fit(&data, 3).unwrap_err();
+        let data = LabelledFeatures {
+            features,
+            labels: labels.clone(),
+        };
+        let error = LinearProbeConfig {
+            c: 0.0,
+            ..Default::default()
+        }
+        .fit(&data, 3)
+        .unwrap_err();
         assert!(error.to_string().contains("c = 0"), "{error}");
-        let one = LabelledFeatures { features: Tensor::ones([2, 2], &device), labels: vec![0, 0] };
+        let one = LabelledFeatures {
+            features: Tensor::ones([2, 2], &device),
+            labels: vec![0, 0],
+        };
         let error = LinearProbeConfig::default().fit(&one, 1).unwrap_err();
         assert!(error.to_string().contains("two classes"), "{error}");
     }

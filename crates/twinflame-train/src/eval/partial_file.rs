@@ -20,14 +20,21 @@ impl PartialFile {
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let file = File::create(&partial).map_err(|source| EvalError::write(path, source))?;
-        Ok(Self { path: path.to_owned(), partial, file: Some(BufWriter::new(file)) })
+        Ok(Self {
+            path: path.to_owned(),
+            partial,
+            file: Some(BufWriter::new(file)),
+        })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), EvalError> {
         self.with(|file| file.write_all(bytes))
     }
 
-    pub(crate) fn with(&mut self, act: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<(), EvalError> {
+    pub(crate) fn with(
+        &mut self,
+        act: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> Result<(), EvalError> {
         match &mut self.file {
             Some(file) => act(file).map_err(|source| EvalError::write(&self.path, source)),
             None => Ok(()),

@@ -87,7 +87,10 @@ fn draw_row(canvas: &mut Canvas, [x, y]: [u32; 2], row: &PictureRow) {
     }
     let (found, colour) = match row.rank {
         Some(1) => ("found first".to_owned(), GREEN),
-        Some(rank) => (format!("found at {rank} of {}", row.num_images), if rank <= PICTURE_HITS { INK } else { RED }),
+        Some(rank) => (
+            format!("found at {rank} of {}", row.num_images),
+            if rank <= PICTURE_HITS { INK } else { RED },
+        ),
         None => ("no right image".to_owned(), GREY),
     };
     canvas.text(x, y + lines.len() as u32 * LINE_PX, &found, colour);
@@ -105,8 +108,9 @@ fn draw_row(canvas: &mut Canvas, [x, y]: [u32; 2], row: &PictureRow) {
     }
 }
 
-/// Chooses `count` queries for a picture: in turn one whose right answer came first, one where it came second to fifth, one where it
-/// came later, each kind spread evenly over the set. No chance is involved, so the same ranks give the same picture.
+/// Chooses `count` queries for a picture: in turn one whose right answer came first, one where it came second to
+/// fifth, one where it came later, each kind spread evenly over the set. No chance is involved, so the same ranks give
+/// the same picture.
 ///
 /// Returned in ascending order; a kind that has too few leaves its places to the others.
 pub fn pick_queries(ranks: &[Option<usize>], count: usize) -> Vec<usize> {
@@ -167,8 +171,16 @@ mod tests {
             score: 0.5,
             is_right,
         };
-        let row = PictureRow { caption: "a cat".into(), rank: Some(1), num_images: 2, hits: vec![hit(true), hit(false)] };
-        let section = PictureSection { title: "set".into(), rows: vec![row] };
+        let row = PictureRow {
+            caption: "a cat".into(),
+            rank: Some(1),
+            num_images: 2,
+            hits: vec![hit(true), hit(false)],
+        };
+        let section = PictureSection {
+            title: "set".into(),
+            rows: vec![row],
+        };
         let picture = retrieval_picture("heading", &[section]);
         let x = GAP_PX + CAPTION_CHARS * CHAR_PX + GAP_PX;
         let y = GAP_PX + LINE_PX + 2 * GAP_PX + LINE_PX;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 /// For each query, the gallery rows that count as right.
 ///
-/// Many to many: an image has several captions, a caption (an emoji drawn by several vendors) has several images. Stored as one
-/// flat list with offsets, so that a query costs what its positives cost.
+/// Many to many: an image has several captions, a caption (an emoji drawn by several vendors) has several images.
+/// Stored as one flat list with offsets, so that a query costs what its positives cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relevance {
     /// `offsets[q]..offsets[q + 1]` is the part of `positives` that belongs to query `q`.
@@ -61,7 +61,11 @@ impl Relevance {
             positives.extend(rows);
             offsets.push(positives.len());
         }
-        Self { offsets, positives, gallery_len }
+        Self {
+            offsets,
+            positives,
+            gallery_len,
+        }
     }
 
     /// Number of queries, with and without positives.
@@ -89,15 +93,16 @@ impl Relevance {
 
     /// The same relation, seen from the gallery.
     pub fn transpose(&self) -> Self {
-        let pairs = (0..self.num_queries()).flat_map(|query| self.positives(query).iter().map(move |&row| (row, query)));
+        let pairs =
+            (0..self.num_queries()).flat_map(|query| self.positives(query).iter().map(move |&row| (row, query)));
         Self::from_pairs(self.gallery_len, self.num_queries(), pairs)
     }
 }
 
 /// The captions of a set with repetitions of the same text merged, and the relation to its images.
 ///
-/// A text that describes several images is *one* gallery entry with several right images: otherwise its copies would push each
-/// other down the list, and image-to-text recall would fall for no fault of the model.
+/// A text that describes several images is *one* gallery entry with several right images: otherwise its copies would
+/// push each other down the list, and image-to-text recall would fall for no fault of the model.
 #[derive(Clone, Debug)]
 pub struct DistinctCaptions {
     /// For each distinct caption, the position of its first occurrence in the caller's list.
@@ -107,11 +112,16 @@ pub struct DistinctCaptions {
 }
 
 impl DistinctCaptions {
-    /// Merges captions with equal `keys` (a caption's cleaned text, or an id of it); `images[i]` is the image of caption `i`.
+    /// Merges captions with equal `keys` (a caption's cleaned text, or an id of it); `images[i]` is the image of
+    /// caption `i`.
     ///
     /// # Panics
     /// If `keys` and `images` differ in length or an image is not below `num_images`.
-    pub fn new<K: Eq + std::hash::Hash>(keys: impl IntoIterator<Item = K>, images: &[usize], num_images: usize) -> Self {
+    pub fn new<K: Eq + std::hash::Hash>(
+        keys: impl IntoIterator<Item = K>,
+        images: &[usize],
+        num_images: usize,
+    ) -> Self {
         let mut first = Vec::new();
         let mut seen: HashMap<K, usize> = HashMap::new();
         let mut pairs = Vec::with_capacity(images.len());
@@ -128,7 +138,10 @@ impl DistinctCaptions {
         }
         assert_eq!(num_keys, images.len(), "one image per caption");
         let caption_to_image = Relevance::from_pairs(first.len(), num_images, pairs);
-        Self { first, caption_to_image }
+        Self {
+            first,
+            caption_to_image,
+        }
     }
 }
 

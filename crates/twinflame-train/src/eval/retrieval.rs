@@ -23,7 +23,8 @@ pub struct Recall {
 pub struct DirectionReport {
     /// Recall at each `k` asked for, in that order.
     pub recall: Vec<Recall>,
-    /// Median rank of the best positive, from 1. As open_clip: the lower whole number when the median falls between two.
+    /// Median rank of the best positive, from 1. As open_clip: the lower whole number when the median falls between
+    /// two.
     pub median_rank: usize,
     /// Mean rank of the best positive, from 1.
     pub mean_rank: f64,
@@ -43,7 +44,10 @@ impl DirectionReport {
         let num_queries = found.len();
         let recall = ks
             .iter()
-            .map(|&k| Recall { k, value: share(found.partition_point(|&rank| rank <= k), num_queries) })
+            .map(|&k| Recall {
+                k,
+                value: share(found.partition_point(|&rank| rank <= k), num_queries),
+            })
             .collect();
         // The mean of the two middle ranks, rounded down; both are the same one when the number is odd.
         let median_rank = match num_queries {
@@ -61,7 +65,10 @@ impl DirectionReport {
 
     /// Recall at `k`, if it was asked for.
     pub fn recall_at(&self, k: usize) -> Option<f64> {
-        self.recall.iter().find(|recall| recall.k == k).map(|recall| recall.value)
+        self.recall
+            .iter()
+            .find(|recall| recall.k == k)
+            .map(|recall| recall.value)
     }
 }
 
@@ -88,7 +95,8 @@ pub struct RetrievalReport {
 ///
 /// # Shapes
 /// - image_embeds: `[num_images, embed_dim]`, rows of length 1
-/// - caption_embeds: `[num_captions, embed_dim]`, rows of length 1, one per *distinct* caption (see [`DistinctCaptions`])
+/// - caption_embeds: `[num_captions, embed_dim]`, rows of length 1, one per *distinct* caption (see
+///   [`DistinctCaptions`])
 ///
 /// # Errors
 /// If an embedding is not finite or the device fails.
@@ -104,7 +112,13 @@ pub fn retrieval(
 ) -> Result<RetrievalReport, EvalError> {
     let image_to_caption = caption_to_image.transpose();
     let chunking = Chunking::default();
-    let i2t = ranks(image_embeds.clone(), caption_embeds.clone(), &image_to_caption, chunking, progress)?;
+    let i2t = ranks(
+        image_embeds.clone(),
+        caption_embeds.clone(),
+        &image_to_caption,
+        chunking,
+        progress,
+    )?;
     let t2i = ranks(caption_embeds, image_embeds, caption_to_image, chunking, progress)?;
     Ok(RetrievalReport {
         num_images: i2t.len(),
@@ -116,8 +130,8 @@ pub fn retrieval(
 
 /// Retrieval among pairs whose embeddings were gathered batch by batch, as a validation pass does.
 ///
-/// Row `i` of both tensors is pair `i`. Captions with one id are one gallery entry; an image and a caption belong together if any
-/// pair joins the caption with that image or with another picture of the same `image_id`.
+/// Row `i` of both tensors is pair `i`. Captions with one id are one gallery entry; an image and a caption belong
+/// together if any pair joins the caption with that image or with another picture of the same `image_id`.
 ///
 /// # Shapes
 /// - image_embeds, text_embeds: `[num_pairs, embed_dim]`, rows of length 1
@@ -143,7 +157,9 @@ pub fn pair_retrieval(
     let pairs = distinct.first.iter().enumerate().flat_map(|(caption, _)| {
         let images = distinct.caption_to_image.positives(caption);
         let same_image = &same_image;
-        images.iter().flat_map(move |&image| same_image.positives(image).iter().map(move |&other| (caption, other)))
+        images
+            .iter()
+            .flat_map(move |&image| same_image.positives(image).iter().map(move |&other| (caption, other)))
     });
     let caption_to_image = Relevance::from_pairs(distinct.first.len(), num_pairs, pairs);
     let first: Vec<i32> = distinct.first.iter().map(|&row| row as i32).collect();
@@ -161,10 +177,21 @@ mod tests {
     /// The toy of the reference values: scores of six texts with three images, two texts per image.
     fn toy() -> (Tensor<2>, Tensor<2>, Relevance) {
         let device = Device::flex();
-        let texts = [[0.9, 0.1, 0.3], [0.2, 0.8, 0.4], [0.5, 0.6, 0.1], [0.3, 0.7, 0.2], [0.1, 0.2, 0.9], [0.4, 0.4, 0.3]];
+        let texts = [
+            [0.9, 0.1, 0.3],
+            [0.2, 0.8, 0.4],
+            [0.5, 0.6, 0.1],
+            [0.3, 0.7, 0.2],
+            [0.1, 0.2, 0.9],
+            [0.4, 0.4, 0.3],
+        ];
         let images = Tensor::<2>::eye(3, &device);
         let pairs = [0, 0, 1, 1, 2, 2].into_iter().enumerate();
-        (images, Tensor::<2>::from_floats(texts, &device), Relevance::from_pairs(6, 3, pairs))
+        (
+            images,
+            Tensor::<2>::from_floats(texts, &device),
+            Relevance::from_pairs(6, 3, pairs),
+        )
     }
 
     fn close(found: Option<f64>, expected: f64) -> bool {
@@ -191,7 +218,10 @@ mod tests {
     #[test]
     fn median_between_two_ranks_is_rounded_down() {
         let report = DirectionReport::from_ranks(&[Some(1), Some(4), None], &[1]);
-        assert_eq!((report.median_rank, report.num_queries, report.num_without_positive), (2, 2, 1));
+        assert_eq!(
+            (report.median_rank, report.num_queries, report.num_without_positive),
+            (2, 2, 1)
+        );
     }
 
     #[test]

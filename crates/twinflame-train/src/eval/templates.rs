@@ -1,5 +1,6 @@
 //! Prompt templates and class lists of zero-shot classification, built in or read from a text file.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::EvalError;
@@ -43,7 +44,10 @@ impl Templates {
             check_template(template, &format!("{origin}, template {}", index + 1))?;
         }
         if templates.is_empty() {
-            return Err(EvalError::EmptyList { origin: origin.to_owned(), what: "template" });
+            return Err(EvalError::EmptyList {
+                origin: origin.to_owned(),
+                what: "template",
+            });
         }
         Ok(Self(templates))
     }
@@ -51,14 +55,18 @@ impl Templates {
     /// Templates from a file, one a line; empty lines and lines that start with `#` are left out.
     ///
     /// # Errors
-    /// If the file cannot be read, holds no template, or a line has no `{}` or several: the file and the line are named.
+    /// If the file cannot be read, holds no template, or a line has no `{}` or several: the file and the line are
+    /// named.
     pub fn from_file(path: &Path) -> Result<Self, EvalError> {
         let lines = read_lines(path)?;
         for (number, line) in &lines {
             check_template(line, &format!("{}:{number}", path.display()))?;
         }
         if lines.is_empty() {
-            return Err(EvalError::EmptyList { origin: path.display().to_string(), what: "template" });
+            return Err(EvalError::EmptyList {
+                origin: path.display().to_string(),
+                what: "template",
+            });
         }
         Ok(Self(lines.into_iter().map(|(_, line)| line).collect()))
     }
@@ -69,16 +77,26 @@ impl Templates {
         self.0.len()
     }
 
-    /// One prompt per template for `class`.
-    pub fn prompts<'a>(&'a self, class: &'a str) -> impl Iterator<Item = String> + 'a {
-        self.0.iter().map(move |template| template.replacen(SLOT, class, 1))
+    /// All prompts, class after class: `classes.len() * self.len()`.
+    pub fn prompts(&self, classes: &[String]) -> Vec<String> {
+        let prompts = |class: &String| {
+            self.0
+                .iter()
+                .map(move |template| template.replacen(SLOT, class, 1))
+                .collect()
+        };
+        classes.iter().flat_map::<Vec<String>, _>(prompts).collect()
     }
 }
 
 fn check_template(template: &str, place: &str) -> Result<(), EvalError> {
     match template.matches(SLOT).count() {
         1 => Ok(()),
-        slots => Err(EvalError::Template { place: place.to_owned(), template: template.to_owned(), slots }),
+        slots => Err(EvalError::Template {
+            place: place.to_owned(),
+            template: template.to_owned(),
+            slots,
+        }),
     }
 }
 
@@ -98,18 +116,28 @@ impl ClassList {
     /// If the list is empty; `origin` is named.
     pub fn new(names: Vec<String>, origin: &str) -> Result<Self, EvalError> {
         if names.is_empty() {
-            return Err(EvalError::EmptyList { origin: origin.to_owned(), what: "class" });
+            return Err(EvalError::EmptyList {
+                origin: origin.to_owned(),
+                what: "class",
+            });
         }
-        Ok(Self { labels: names.clone(), names })
+        Ok(Self {
+            labels: names.clone(),
+            names,
+        })
     }
 
-    /// Classes from a file, one a line: the name, and after a tab, where it differs from the name, the label that the data uses
-    /// (`tench<TAB>n01440764`). Empty lines and lines that start with `#` are left out.
+    /// Classes from a file, one a line: the name, and after a tab, where it differs from the name, the label that the
+    /// data uses (`tench<TAB>n01440764`). Empty lines and lines that start with `#` are left out.
     ///
     /// # Errors
     /// If the file cannot be read, holds no class, or a label comes twice: the file and the line are named.
     pub fn from_file(path: &Path) -> Result<Self, EvalError> {
-        let mut list = Self { names: Vec::new(), labels: Vec::new() };
+        let mut list = Self {
+            names: Vec::new(),
+            labels: Vec::new(),
+        };
+        let mut seen = HashSet::new();
         for (number, line) in read_lines(path)? {
             let (name, label) = line.split_once('\t').unwrap_or((&line, &line));
             let (name, label) = (name.trim(), label.trim());
@@ -117,14 +145,20 @@ impl ClassList {
             if name.is_empty() || label.is_empty() {
                 return Err(EvalError::EmptyClass { place });
             }
-            if list.labels.iter().any(|known| known == label) {
-                return Err(EvalError::RepeatedClass { place, label: label.to_owned() });
+            if !seen.insert(label.to_owned()) {
+                return Err(EvalError::RepeatedClass {
+                    place,
+                    label: label.to_owned(),
+                });
             }
             list.names.push(name.to_owned());
             list.labels.push(label.to_owned());
         }
         if list.names.is_empty() {
-            return Err(EvalError::EmptyList { origin: path.display().to_string(), what: "class" });
+            return Err(EvalError::EmptyList {
+                origin: path.display().to_string(),
+                what: "class",
+            });
         }
         Ok(list)
     }
@@ -135,9 +169,13 @@ impl ClassList {
         self.names.len()
     }
 
-    /// All prompts, class after class: `names.len() * templates.len()`.
-    pub fn prompts(&self, templates: &Templates) -> Vec<String> {
-        self.names.iter().flat_map(|name| templates.prompts(name)).collect()
+    /// Position of each label.
+    pub fn by_label(&self) -> HashMap<&str, usize> {
+        self.labels
+            .iter()
+            .enumerate()
+            .map(|(class, label)| (label.as_str(), class))
+            .collect()
     }
 }
 
@@ -165,9 +203,15 @@ mod tests {
     fn prompts_are_class_major() {
         let classes = ClassList::new(vec!["cat".into(), "dog".into()], "test").unwrap();
         let templates = Templates::new(vec!["a {}.".into(), "the {}".into()], "test").unwrap();
-        assert_eq!(classes.prompts(&templates), ["a cat.", "the cat", "a dog.", "the dog"]);
+        assert_eq!(
+            templates.prompts(&classes.names),
+            ["a cat.", "the cat", "a dog.", "the dog"]
+        );
         assert_eq!(Templates::openai_7().len(), 7);
-        assert_eq!(Templates::openai_7().prompts("cat").nth(4).unwrap(), "a cat in a video game.");
+        assert_eq!(
+            Templates::openai_7().prompts(&classes.names)[7 + 4],
+            "a dog in a video game."
+        );
     }
 
     #[test]
@@ -184,14 +228,22 @@ mod tests {
     fn errors_name_the_file_and_the_line() {
         let no_slot = file("a photo of {}\na photo\n");
         let error = Templates::from_file(no_slot.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("{}:2", no_slot.path().display())) && error.contains("`a photo`"), "{error}");
+        assert!(
+            error.contains(&format!("{}:2", no_slot.path().display())) && error.contains("`a photo`"),
+            "{error}"
+        );
         let twice = file("cat\ndog\ncat\n");
         let error = ClassList::from_file(twice.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("{}:3", twice.path().display())) && error.contains("cat"), "{error}");
+        assert!(
+            error.contains(&format!("{}:3", twice.path().display())) && error.contains("cat"),
+            "{error}"
+        );
         let empty = file("# nothing\n");
         let error = ClassList::from_file(empty.path()).unwrap_err().to_string();
         assert!(error.contains(&empty.path().display().to_string()), "{error}");
-        let error = Templates::from_file(Path::new("no/such/file.txt")).unwrap_err().to_string();
+        let error = Templates::from_file(Path::new("no/such/file.txt"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no/such/file.txt"), "{error}");
     }
 }

@@ -1,8 +1,8 @@
 //! Ranks and top-k lists from embeddings, without ever holding the whole score matrix.
 //!
-//! A *strip* of scores, a few queries against the whole gallery, is computed at a time, in blocks of columns. Memory is one strip
-//! (a fixed budget) plus what is kept of each query: one rank, or `k` hits. Open questions of the references were out-of-memory
-//! failures of the full matrix (open_clip#11, #436).
+//! A *strip* of scores, a few queries against the whole gallery, is computed at a time, in blocks of columns. Memory
+//! is one strip (a fixed budget) plus what is kept of each query: one rank, or `k` hits. Open questions of the
+//! references were out-of-memory failures of the full matrix (open_clip#11, #436).
 //!
 //! Equal scores are ordered by index, lower first, in both functions, whatever the backend does with ties.
 
@@ -75,8 +75,16 @@ pub fn ranks(
     chunking: Chunking,
     progress: &ProgressBar,
 ) -> Result<Vec<Option<usize>>, EvalError> {
-    assert_eq!(queries.dims()[0], relevance.num_queries(), "one relevance entry per query");
-    assert_eq!(gallery.dims()[0], relevance.gallery_len(), "relevance speaks of this gallery");
+    assert_eq!(
+        queries.dims()[0],
+        relevance.num_queries(),
+        "one relevance entry per query"
+    );
+    assert_eq!(
+        gallery.dims()[0],
+        relevance.gallery_len(),
+        "relevance speaks of this gallery"
+    );
     let mut ranks = Vec::with_capacity(relevance.num_queries());
     for_each_strip(queries, gallery, chunking, |first_query, rows, blocks| {
         let best = best_positives(first_query, rows, &blocks, relevance)?;
@@ -150,7 +158,11 @@ fn for_each_strip(
             .map(|offset| {
                 let columns = columns.min(gallery_len - offset);
                 let scores = scores(strip.clone(), gallery.clone().narrow(0, offset, columns));
-                Block { offset, columns, scores }
+                Block {
+                    offset,
+                    columns,
+                    scores,
+                }
             })
             .collect();
         visit(first, rows, blocks)?;
@@ -174,7 +186,11 @@ fn scores(queries: Tensor<2>, gallery: Tensor<2>) -> Tensor<2> {
 
 pub(crate) fn check_finite(embeds: Tensor<2>, what: &'static str) -> Result<Tensor<2>, EvalError> {
     let finite = embeds.clone().is_finite().all().try_into_scalar::<bool>()?;
-    if finite { Ok(embeds) } else { Err(EvalError::NotFinite { what }) }
+    if finite {
+        Ok(embeds)
+    } else {
+        Err(EvalError::NotFinite { what })
+    }
 }
 
 /// Score and gallery row of each query's best positive: the highest score, the lowest row among equals.
@@ -222,8 +238,8 @@ fn part_in(positives: &[usize], offset: usize, columns: usize) -> &[usize] {
     &positives[start..end]
 }
 
-/// For each query, how many gallery rows are listed before its best positive. The scores are those of `best_positives`, bit for
-/// bit, so a row is never counted against itself.
+/// For each query, how many gallery rows are listed before its best positive. The scores are those of
+/// `best_positives`, bit for bit, so a row is never counted against itself.
 fn count_ahead(blocks: &[Block], best: &[Option<Hit>]) -> Result<Vec<usize>, EvalError> {
     let rows = best.len();
     let mut ahead = vec![0_usize; rows];
@@ -234,7 +250,11 @@ fn count_ahead(blocks: &[Block], best: &[Option<Hit>]) -> Result<Vec<usize>, Eva
         // Where the best positive stands relative to this block: columns left of it win ties.
         let limit: Vec<i32> = best
             .iter()
-            .map(|hit| hit.map_or(0, |hit| hit.index.saturating_sub(block.offset).min(block.columns) as i32))
+            .map(|hit| {
+                hit.map_or(0, |hit| {
+                    hit.index.saturating_sub(block.offset).min(block.columns) as i32
+                })
+            })
             .collect();
         let limit = int_tensor(limit, [rows, 1], block).expand([rows, block.columns]);
         let column = Tensor::<1, Int>::arange(0..block.columns as i64, &device)
@@ -257,12 +277,15 @@ fn block_top_k(block: Block, k: usize) -> Result<Vec<Vec<Hit>>, EvalError> {
     let k = k.min(block.columns);
     let device = block.scores.device();
     let (values, indices) = block.scores.clone().topk_with_indices(k, 1); // [rows, k] each
-    // Which of several equal scores a backend keeps is its own affair. Those above the k-th value are certain; for the k-th value
-    // itself the columns are asked again, the lowest first. A block has few enough columns for f32 to count them exactly.
+    // Which of several equal scores a backend keeps is its own affair. Those above the k-th value are certain; for the
+    // k-th value itself the columns are asked again, the lowest first. A block has few enough columns for f32 to count
+    // them exactly.
     let kth = values.clone().narrow(1, k - 1, 1).expand([rows, block.columns]);
     let column = Tensor::<1, Int>::arange(0..block.columns as i64, &device).float();
     let from_left = column.neg().reshape([1, block.columns]).expand([rows, block.columns]);
-    let tied = from_left.mask_fill(block.scores.equal(kth).bool_not(), f32::NEG_INFINITY).topk(k, 1); // [rows, k]
+    let tied = from_left
+        .mask_fill(block.scores.equal(kth).bool_not(), f32::NEG_INFINITY)
+        .topk(k, 1); // [rows, k]
     let values: Vec<f32> = values.try_into_vec_as()?;
     let indices: Vec<i64> = indices.try_into_vec_as()?;
     let tied: Vec<f32> = tied.try_into_vec_as()?;
@@ -273,11 +296,17 @@ fn block_top_k(block: Block, k: usize) -> Result<Vec<Vec<Hit>>, EvalError> {
             .iter()
             .zip(&indices[part.clone()])
             .filter(|(score, _)| **score > kth)
-            .map(|(&score, &index)| Hit { index: block.offset + index as usize, score });
+            .map(|(&score, &index)| Hit {
+                index: block.offset + index as usize,
+                score,
+            });
         let tied = tied[part]
             .iter()
             .filter(|negative| negative.is_finite())
-            .map(|negative| Hit { index: block.offset + (-negative) as usize, score: kth });
+            .map(|negative| Hit {
+                index: block.offset + (-negative) as usize,
+                score: kth,
+            });
         certain.chain(tied).take(k).collect()
     });
     Ok(lists.collect())
@@ -299,7 +328,10 @@ mod tests {
         let device = Device::flex();
         let (rows, columns) = (scores.len(), scores[0].len());
         let data = TensorData::new(scores.concat(), [rows, columns]);
-        (Tensor::eye(rows, &device), Tensor::<2>::from_data(data, &device).transpose())
+        (
+            Tensor::eye(rows, &device),
+            Tensor::<2>::from_data(data, &device).transpose(),
+        )
     }
 
     fn full_sort(row: &[f32]) -> Vec<usize> {
@@ -315,7 +347,13 @@ mod tests {
         assert_eq!(hits[0].iter().map(|hit| hit.index).collect::<Vec<_>>(), [1, 0, 2]);
         for (positive, rank) in [(0, 2), (1, 1), (2, 3), (3, 4), (4, 5)] {
             let relevance = Relevance::from_pairs(1, 5, [(0, positive)]);
-            let found = ranks(queries.clone(), gallery.clone(), &relevance, Chunking::default(), &ProgressBar::hidden());
+            let found = ranks(
+                queries.clone(),
+                gallery.clone(),
+                &relevance,
+                Chunking::default(),
+                &ProgressBar::hidden(),
+            );
             assert_eq!(found.unwrap(), [Some(rank)], "positive {positive}");
         }
     }
@@ -324,7 +362,14 @@ mod tests {
     fn query_without_positives_has_no_rank() {
         let (queries, gallery) = from_scores(&[vec![0.1, 0.2], vec![0.3, 0.4]]);
         let relevance = Relevance::from_pairs(2, 2, [(1, 0)]);
-        let found = ranks(queries, gallery, &relevance, Chunking::default(), &ProgressBar::hidden()).unwrap();
+        let found = ranks(
+            queries,
+            gallery,
+            &relevance,
+            Chunking::default(),
+            &ProgressBar::hidden(),
+        )
+        .unwrap();
         assert_eq!(found, [None, Some(2)]);
     }
 
@@ -338,7 +383,13 @@ mod tests {
     #[test]
     fn empty_gallery_gives_empty_lists() {
         let device = Device::flex();
-        let lists = top_k(Tensor::ones([2, 3], &device), Tensor::empty([0, 3], &device), 4, Chunking::default()).unwrap();
+        let lists = top_k(
+            Tensor::ones([2, 3], &device),
+            Tensor::empty([0, 3], &device),
+            4,
+            Chunking::default(),
+        )
+        .unwrap();
         assert!(lists.iter().all(Vec::is_empty));
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use twinflame_model::normalize;
 
 use super::retrieval::share;
-use super::{Chunking, EvalError, Relevance, ranks};
+use super::{Chunking, Encoder, EvalError, Relevance, Templates, ranks};
 
 /// Factor of the logits: OpenAI's notebook and open_clip use the constant, not the learned scale.
 pub const ZERO_SHOT_SCALE: f32 = 100.0;
@@ -21,7 +21,8 @@ pub struct ZeroShotClassifier {
 }
 
 impl ZeroShotClassifier {
-    /// Averages the prompts of each class: every prompt is brought to length 1, then averaged, then the mean is brought to length 1.
+    /// Averages the prompts of each class: every prompt is brought to length 1, then averaged, then the mean is
+    /// brought to length 1.
     ///
     /// # Shapes
     /// - prompts: `[num_classes * num_templates, embed_dim]`, class after class
@@ -39,7 +40,18 @@ impl ZeroShotClassifier {
             .reshape([num_classes, num_templates, embed_dim])
             .mean_dim(1) // [num_classes, 1, embed_dim]
             .reshape([num_classes, embed_dim]);
-        Self { classes: normalize(mean) }
+        Self {
+            classes: normalize(mean),
+        }
+    }
+
+    /// Embeds every class in every template.
+    ///
+    /// # Errors
+    /// If there is no class.
+    pub fn for_classes(encoder: &Encoder<'_>, classes: &[String], templates: &Templates) -> Result<Self, EvalError> {
+        let prompts = encoder.text_embeds(&templates.prompts(classes), &ProgressBar::hidden())?;
+        Ok(Self::new(prompts, templates.len()))
     }
 
     /// The class embeddings, `[num_classes, embed_dim]`.
@@ -78,7 +90,13 @@ impl ZeroShotClassifier {
         let [num_classes, _] = self.classes.dims();
         assert_eq!(names.len(), num_classes, "one name per class");
         let relevance = Relevance::from_labels(labels, num_classes);
-        let found = ranks(image_embeds, self.classes(), &relevance, Chunking::default(), &ProgressBar::hidden())?;
+        let found = ranks(
+            image_embeds,
+            self.classes(),
+            &relevance,
+            Chunking::default(),
+            &ProgressBar::hidden(),
+        )?;
         Ok(ClassificationReport::from_ranks(&found, labels, names))
     }
 }
@@ -131,7 +149,11 @@ impl ClassificationReport {
             .into_iter()
             .zip(names)
             .filter(|((num_images, _), _)| *num_images > 0)
-            .map(|((num_images, right), name)| ClassAccuracy { name: name.clone(), num_images, top_1: share(right, num_images) })
+            .map(|((num_images, right), name)| ClassAccuracy {
+                name: name.clone(),
+                num_images,
+                top_1: share(right, num_images),
+            })
             .collect();
         let mean = per_class.iter().map(|class| class.top_1).sum::<f64>() / per_class.len().max(1) as f64;
         Self {
@@ -163,7 +185,13 @@ mod tests {
         let classifier = ZeroShotClassifier::new(prompts, 2);
         let half = 0.5_f32.sqrt();
         let expected = [half, half, 0.0, 1.0];
-        for (found, expected) in classifier.classes().try_into_vec_as::<f32>().unwrap().iter().zip(expected) {
+        for (found, expected) in classifier
+            .classes()
+            .try_into_vec_as::<f32>()
+            .unwrap()
+            .iter()
+            .zip(expected)
+        {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
         let logits = classifier.logits(Tensor::<2>::from_floats([[1.0, 0.0]], &device));
@@ -180,22 +208,45 @@ mod tests {
             [0.9, 0.0, 0.1, 0.2, 0.3, 0.4],
             [0.5, 0.0, 0.0, 0.5, 0.0, 0.0],
         ];
-        let report = classifier.evaluate(Tensor::<2>::from_floats(images, &device), &[0, 1, 3], &names(6)).unwrap();
+        let report = classifier
+            .evaluate(Tensor::<2>::from_floats(images, &device), &[0, 1, 3], &names(6))
+            .unwrap();
         assert_eq!((report.num_images, report.num_classes), (3, 6));
-        assert!((report.top_1 - 1.0 / 3.0).abs() < 1e-12 && (report.top_5 - 2.0 / 3.0).abs() < 1e-12, "{report:?}");
+        assert!(
+            (report.top_1 - 1.0 / 3.0).abs() < 1e-12 && (report.top_5 - 2.0 / 3.0).abs() < 1e-12,
+            "{report:?}"
+        );
         assert_eq!(report.per_class.len(), 3);
-        assert_eq!(report.per_class[0], ClassAccuracy { name: "class 0".into(), num_images: 1, top_1: 1.0 });
+        assert_eq!(
+            report.per_class[0],
+            ClassAccuracy {
+                name: "class 0".into(),
+                num_images: 1,
+                top_1: 1.0
+            }
+        );
         assert!((report.mean_per_class - 1.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]
     fn permuting_classes_permutes_logits() {
         let device = Device::flex();
-        let prompts = Tensor::<2>::from_floats([[1.0, 0.2], [0.3, 0.4], [0.1, 0.9], [0.5, 0.5], [0.7, 0.1], [0.2, 0.2]], &device);
-        let swapped = prompts.clone().select(0, Tensor::from_ints([4, 5, 2, 3, 0, 1], &device));
+        let prompts = Tensor::<2>::from_floats(
+            [[1.0, 0.2], [0.3, 0.4], [0.1, 0.9], [0.5, 0.5], [0.7, 0.1], [0.2, 0.2]],
+            &device,
+        );
+        let swapped = prompts
+            .clone()
+            .select(0, Tensor::from_ints([4, 5, 2, 3, 0, 1], &device));
         let images = Tensor::<2>::from_floats([[0.6, 0.8], [1.0, 0.0]], &device);
-        let plain: Vec<f32> = ZeroShotClassifier::new(prompts, 2).logits(images.clone()).try_into_vec_as().unwrap();
-        let swapped: Vec<f32> = ZeroShotClassifier::new(swapped, 2).logits(images).try_into_vec_as().unwrap();
+        let plain: Vec<f32> = ZeroShotClassifier::new(prompts, 2)
+            .logits(images.clone())
+            .try_into_vec_as()
+            .unwrap();
+        let swapped: Vec<f32> = ZeroShotClassifier::new(swapped, 2)
+            .logits(images)
+            .try_into_vec_as()
+            .unwrap();
         for row in 0..2 {
             for (class, other) in [(0, 2), (1, 1), (2, 0)] {
                 assert!((plain[row * 3 + class] - swapped[row * 3 + other]).abs() < 1e-4);

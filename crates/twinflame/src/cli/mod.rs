@@ -12,9 +12,13 @@
 mod args;
 mod bench;
 mod devices;
+mod embed;
+mod eval;
+mod figures;
 mod models;
 mod recipes;
 mod report;
+mod search;
 mod table;
 mod train;
 
@@ -34,6 +38,12 @@ struct Cli {
 enum Verb {
     /// Train by a recipe, or continue a run
     Train(train::TrainArgs),
+    /// Test a run: retrieval, zero-shot classification, linear probe
+    Eval(eval::EvalArgs),
+    /// Write the embeddings of images or texts to a file
+    Embed(embed::EmbedArgs),
+    /// Find the images of a folder that fit a text best
+    Search(search::SearchArgs),
     /// List the backends of this binary and the adapters of this machine
     Devices(devices::DevicesArgs),
     /// List the named model configurations with their size and cost
@@ -57,5 +67,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Recipes(args) => recipes::run(&args),
         Verb::Train(args) => train::run(&args),
+        Verb::Eval(args) => eval::run(&args),
+        Verb::Embed(args) => embed::run(&args),
+        Verb::Search(args) => search::run(&args),
     }
 }

@@ -1,10 +1,10 @@
-use comfy_table::{ContentArrangement, Table, TableComponent, presets};
+use comfy_table::{ContentArrangement, Row, Table, TableComponent, presets};
 use terminal_size::{Width, terminal_size};
 
 /// An empty table in the style of every verb: a line under the header, no other rules.
 ///
 /// It wraps to the width of the terminal; into a pipe or file each row is one line.
-pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
+pub(super) fn table(header: impl Into<Row>) -> Table {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
