@@ -4,6 +4,7 @@
 //! machine-dependent words replaced.
 
 mod errors;
+mod eval;
 mod run;
 mod tables;
 mod train;

@@ -33,7 +33,9 @@ fn tensors(file: &str) -> HashMap<String, TensorData> {
 fn clip(device: &Device) -> Clip {
     let config = std::fs::read_to_string(fixtures().join("clip_zero_shot/config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
-    let mut clip = ClipConfig::from_json(&config["model_cfg"].to_string()).unwrap().init(0, device);
+    let mut clip = ClipConfig::from_json(&config["model_cfg"].to_string())
+        .unwrap()
+        .init(0, device);
     load_open_clip(&mut clip, &fixtures().join("clip_vit_tiny/weights.safetensors")).unwrap();
     clip
 }
@@ -44,7 +46,11 @@ fn assert_close<const D: usize>(name: &str, found: Tensor<D>, expected: &TensorD
     let expected: Vec<f32> = expected.iter().collect();
     let scale = expected.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
     let worst = std::iter::zip(&found, &expected).fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
-    assert!(worst <= TOLERANCE * scale, "{name}: off by {worst}, allowed {}", TOLERANCE * scale);
+    assert!(
+        worst <= TOLERANCE * scale,
+        "{name}: off by {worst}, allowed {}",
+        TOLERANCE * scale
+    );
 }
 
 #[test]
@@ -74,7 +80,10 @@ fn classifier_logits_and_hits_are_open_clips() {
     let names: Vec<String> = (0..5).map(|class| class.to_string()).collect();
     let report: ClassificationReport = classifier.evaluate(images, &labels, &names).unwrap();
     let right = outputs["correct_top1"].iter::<f32>().next().unwrap();
-    assert!((report.top_1 * 6.0 - f64::from(right)).abs() < 1e-9, "{report:?} {right}");
+    assert!(
+        (report.top_1 * 6.0 - f64::from(right)).abs() < 1e-9,
+        "{report:?} {right}"
+    );
     // Five classes: the right one is always among the first five.
     assert_eq!(report.top_5, 1.0);
 }

@@ -32,7 +32,7 @@ impl Canvas {
 
     /// Writes one line with its top left corner at `(x, y)`. A character that the font lacks becomes `?`.
     pub(crate) fn text(&mut self, x: u32, y: u32, text: &str, ink: Rgb<u8>) {
-        for (place, character) in text.chars().enumerate() {
+        for (place, character) in text.chars().map(plain).enumerate() {
             let glyph = get_raster(character, FontWeight::Regular, RasterHeight::Size16)
                 .or_else(|| get_raster('?', FontWeight::Regular, RasterHeight::Size16));
             let Some(glyph) = glyph else { continue };
@@ -79,6 +79,16 @@ impl Canvas {
 
     pub(crate) fn into_image(self) -> RgbImage {
         self.0
+    }
+}
+
+/// The font has Latin letters only; quotes and dashes of typography have a plain twin.
+fn plain(character: char) -> char {
+    match character {
+        '\u{2018}' | '\u{2019}' => '\'',
+        '\u{201c}' | '\u{201d}' => '"',
+        '\u{2010}'..='\u{2015}' => '-',
+        other => other,
     }
 }
 

@@ -16,10 +16,28 @@ const HEADER_LEN: usize = 256;
 /// Name of the one tensor in a safetensors file.
 pub const TENSOR_NAME: &str = "embeddings";
 
-#[derive(Clone, Copy, Debug)]
-enum Format {
+/// How embeddings are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbeddingFormat {
+    /// NumPy's.
     Npy,
+    /// Hugging Face's.
     Safetensors,
+}
+
+impl EmbeddingFormat {
+    /// The format that the ending of `path` stands for.
+    ///
+    /// # Errors
+    /// If the ending is neither `.npy` nor `.safetensors`.
+    pub fn of(path: &Path) -> Result<Self, EvalError> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        match ending.map(str::to_ascii_lowercase).as_deref() {
+            Some("npy") => Ok(Self::Npy),
+            Some("safetensors") => Ok(Self::Safetensors),
+            _ => Err(EvalError::OutputFormat { path: path.to_owned() }),
+        }
+    }
 }
 
 /// A file of embeddings that grows row by row, and its index beside it.
@@ -32,7 +50,7 @@ enum Format {
 pub struct EmbeddingFile {
     data: PartialFile,
     index: PartialFile,
-    format: Format,
+    format: EmbeddingFormat,
     embed_dim: usize,
     num_rows: usize,
 }
@@ -43,16 +61,7 @@ impl EmbeddingFile {
     /// # Errors
     /// If the ending is neither `.npy` nor `.safetensors`, or the files cannot be made.
     pub fn create(path: &Path, embed_dim: usize) -> Result<Self, EvalError> {
-        let format = match path
-            .extension()
-            .and_then(|ending| ending.to_str())
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
-            Some("npy") => Format::Npy,
-            Some("safetensors") => Format::Safetensors,
-            _ => return Err(EvalError::OutputFormat { path: path.to_owned() }),
-        };
+        let format = EmbeddingFormat::of(path)?;
         let mut data = PartialFile::create(path)?;
         let mut index = PartialFile::create(&index_path(path))?;
         data.write(&[0; HEADER_LEN])?;
@@ -96,8 +105,8 @@ impl EmbeddingFile {
     /// If the disk refuses.
     pub fn finish(mut self) -> Result<(usize, PathBuf), EvalError> {
         let header = match self.format {
-            Format::Npy => npy_header(self.num_rows, self.embed_dim),
-            Format::Safetensors => safetensors_header(self.num_rows, self.embed_dim),
+            EmbeddingFormat::Npy => npy_header(self.num_rows, self.embed_dim),
+            EmbeddingFormat::Safetensors => safetensors_header(self.num_rows, self.embed_dim),
         };
         self.data.overwrite_start(&header)?;
         self.data.finish()?;

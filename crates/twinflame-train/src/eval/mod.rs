@@ -33,7 +33,7 @@ pub use canvas::{save_png, to_dynamic};
 pub use class_folders::ClassFolders;
 pub use config::EvalConfig;
 pub use contact_sheet::{SheetEntry, contact_sheet};
-pub use embedding_file::{EmbeddingFile, TENSOR_NAME, index_path};
+pub use embedding_file::{EmbeddingFile, EmbeddingFormat, TENSOR_NAME, index_path};
 pub use encoder::{Encoder, ImageFeatures};
 pub use error::EvalError;
 pub use linear_probe::{BestProbe, LabelledFeatures, LinearProbe, LinearProbeConfig};

@@ -10,7 +10,7 @@ use clap::Args;
 use super::args::DeviceArg;
 use crate::data::dataset::{ImageFiles, ImageList};
 use crate::model::normalize;
-use crate::train::eval::{EmbeddingFile, Encoder, EvalError, progress_bar};
+use crate::train::eval::{EmbeddingFile, EmbeddingFormat, Encoder, EvalError, progress_bar};
 use crate::train::run;
 
 /// Arguments of `twinflame embed`.
@@ -48,6 +48,8 @@ struct Input {
 ///
 /// A run, device, folder or file that is not right; a disk that refuses.
 pub(super) fn run(args: &EmbedArgs) -> anyhow::Result<()> {
+    // Mistakes in the arguments are said before a model is loaded.
+    EmbeddingFormat::of(&args.output)?;
     let images = args.input.images.as_deref().map(ImageFiles::find).transpose()?;
     let texts = args.input.texts.as_deref().map(lines).transpose()?;
     let selected = args.device.select()?;

@@ -7,7 +7,9 @@ use clap::Args;
 
 use super::args::DeviceArg;
 use super::figures;
-use crate::train::eval::{ClassFolders, ClassList, LinearProbeConfig, ProbePlan, Templates, TestPlan, TestSet, data_name};
+use crate::train::eval::{
+    ClassFolders, ClassList, LinearProbeConfig, ProbePlan, Templates, TestPlan, TestSet, data_name,
+};
 use crate::train::run::{self, LoadedModel};
 
 /// Arguments of `twinflame eval`.
@@ -51,7 +53,11 @@ pub(super) struct EvalArgs {
 /// A run, device, data set or list that is not right, or unreadable.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let templates = args.templates.as_deref().map(templates).transpose()?;
-    let class_folders = args.class_folders.as_deref().map(|root| class_folders(root, args)).transpose()?;
+    let class_folders = args
+        .class_folders
+        .as_deref()
+        .map(|root| class_folders(root, args))
+        .transpose()?;
     let selected = args.device.select()?;
     let loaded = run::load(&args.run, &selected.device)?;
     let plan = plan(args, &loaded, templates, class_folders)?;
@@ -61,7 +67,11 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
             args.run.display()
         );
     }
-    println!("{} after {} steps", loaded.checkpoint.dir.display(), loaded.checkpoint.state.step);
+    println!(
+        "{} after {} steps",
+        loaded.checkpoint.dir.display(),
+        loaded.checkpoint.state.step
+    );
     let outcome = figures::test(&loaded, &plan)?;
     figures::print(&outcome.report);
     if let Some(table) = outcome.report.per_class_table().filter(|_| args.per_class) {
@@ -75,13 +85,22 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<()> {
         None => args.run.parent().unwrap_or(Path::new("")).to_owned(),
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    figures::save(&outcome, &folder, &format!("eval{name}.json"), &format!("retrieval{name}.png"))
+    figures::save(
+        &outcome,
+        &folder,
+        &format!("eval{name}.json"),
+        &format!("retrieval{name}.png"),
+    )
 }
 
 /// What makes the files of a test on other data or of `RUN/best` differ from those of the run's own test.
 fn output_name(args: &EvalArgs) -> String {
     let best = (args.run.ends_with("best") && !args.run.is_dir()).then(|| "-best".to_owned());
-    let data = args.data.iter().chain(&args.class_folders).map(|path| format!("-{}", data_name(path)));
+    let data = args
+        .data
+        .iter()
+        .chain(&args.class_folders)
+        .map(|path| format!("-{}", data_name(path)));
     best.into_iter().chain(data).collect()
 }
 

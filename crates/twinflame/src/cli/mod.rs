@@ -16,6 +16,7 @@ mod embed;
 mod eval;
 mod figures;
 mod models;
+mod quick_start;
 mod recipes;
 mod report;
 mod search;
@@ -27,11 +28,21 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// Train image-text models (CLIP) on any GPU, without Python.
+///
+/// Without a command: trains a small CLIP on the embedded emoji, tests it, and draws what it finds.
 #[derive(Debug, Parser)]
-#[command(name = "twinflame", version, about, max_term_width = 100)]
+#[command(
+    name = "twinflame",
+    version,
+    about,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
+    #[command(flatten)]
+    quick_start: quick_start::QuickStartArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,7 +72,10 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
-    match cli.verb {
+    let Some(verb) = cli.verb else {
+        return quick_start::run(cli.quick_start);
+    };
+    match verb {
         Verb::Devices(args) => devices::run(&args),
         Verb::Models(args) => models::run(&args),
         Verb::Bench(args) => bench::run(&args),

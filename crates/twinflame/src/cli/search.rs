@@ -53,7 +53,10 @@ pub(super) fn run(args: &SearchArgs) -> anyhow::Result<()> {
     let found = top_k(query, images.embeds(), usize::from(args.top), Chunking::default())?;
     let found: Vec<Hit> = found.into_iter().flatten().collect();
     let row = |hit: &Hit| images.rows[hit.index];
-    println!("{}", figures::render(&list(&found, |hit| files.path(row(hit)).display().to_string())));
+    println!(
+        "{}",
+        figures::render(&list(&found, |hit| files.path(row(hit)).display().to_string()))
+    );
     if let Some(output) = &args.output {
         let entries: Vec<SheetEntry> = found
             .iter()
