@@ -148,37 +148,19 @@ impl DecodedImage {
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
         let pixels = &self.pixels;
-        let mut rgb = Vec::with_capacity(self.width as usize * self.height as usize * 3);
         match (self.layout, self.background) {
-            (PixelLayout::Rgb | PixelLayout::Indexed, _) => rgb.extend_from_slice(pixels),
-            (PixelLayout::Grey, _) => rgb.extend(pixels.iter().flat_map(|&grey| [grey; 3])),
-            (PixelLayout::GreyAlpha, None) => {
-                rgb.extend(pixels.as_chunks::<2>().0.iter().flat_map(|p| [p[0]; 3]));
-            }
+            (PixelLayout::Rgb | PixelLayout::Indexed, _) => pixels.clone(),
+            (PixelLayout::Grey, _) => map_pixels(pixels, |&[grey]| [grey; 3]),
+            (PixelLayout::GreyAlpha, None) => map_pixels(pixels, |&[grey, _]| [grey; 3]),
             (PixelLayout::GreyAlpha, Some(back)) => {
-                rgb.extend(
-                    pixels
-                        .as_chunks::<2>()
-                        .0
-                        .iter()
-                        .flat_map(|p| composite([p[0]; 3], p[1], back)),
-                );
+                map_pixels(pixels, |&[grey, alpha]| composite([grey; 3], alpha, back))
             }
-            (PixelLayout::Rgba, None) => {
-                rgb.extend(pixels.as_chunks::<4>().0.iter().flat_map(|p| [p[0], p[1], p[2]]));
-            }
+            (PixelLayout::Rgba, None) => map_pixels(pixels, |&[r, g, b, _]| [r, g, b]),
             (PixelLayout::Rgba, Some(back)) => {
-                rgb.extend(
-                    pixels
-                        .as_chunks::<4>()
-                        .0
-                        .iter()
-                        .flat_map(|p| composite([p[0], p[1], p[2]], p[3], back)),
-                );
+                map_pixels(pixels, |&[r, g, b, alpha]| composite([r, g, b], alpha, back))
             }
-            (PixelLayout::Cmyk, _) => rgb.extend(pixels.as_chunks::<4>().0.iter().flat_map(cmyk_to_rgb)),
+            (PixelLayout::Cmyk, _) => map_pixels(pixels, cmyk_to_rgb),
         }
-        rgb
     }
 
     /// [`Self::to_rgb`] as an image.
@@ -189,6 +171,12 @@ impl DecodedImage {
             ..Self::new(self.width, self.height, PixelLayout::Rgb, self.to_rgb())
         }
     }
+}
+
+/// RGB bytes of pixels of `N` channels.
+fn map_pixels<const N: usize>(pixels: &[u8], rgb: impl Fn(&[u8; N]) -> [u8; 3]) -> Vec<u8> {
+    let pixels = pixels.as_chunks::<N>().0;
+    pixels.iter().map(rgb).collect::<Vec<[u8; 3]>>().into_flattened()
 }
 
 /// Pillow's `cmyk2rgb`.

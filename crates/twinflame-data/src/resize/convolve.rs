@@ -1,4 +1,7 @@
 //! The two passes of a resize.
+//!
+//! Both are done by [`along_columns`], whose inner loop runs over neighbouring bytes and so compiles to SIMD on any
+//! processor; for the pass along rows the image is transposed before and after. All sums are exact integers.
 
 use super::Interpolation;
 
@@ -17,6 +20,12 @@ const PRECISION: u32 = 32 - 8 - 2;
 /// One half, to round.
 const HALF: i32 = 1 << (PRECISION - 1);
 
+/// A weight is kept as two halves, `high * 2^11 + low`: a product of 16 bits is the widest that every SIMD set has.
+const HIGH_SHIFT: u32 = 11;
+
+/// Bytes that [`along_columns`] sums at a time, in registers.
+const LANES: usize = 16;
+
 /// The source pixels that make one output pixel, along one direction.
 struct Taps {
     /// The first of them.
@@ -30,7 +39,8 @@ struct Taps {
 /// Taps and weights of a run of output pixels.
 struct Weights {
     taps: Vec<Taps>,
-    values: Vec<i32>,
+    /// The high and the low half of each.
+    values: Vec<[i16; 2]>,
 }
 
 impl Weights {
@@ -61,19 +71,23 @@ impl Weights {
                 offset: weights.values.len(),
                 len: exact.len(),
             });
-            weights.values.extend(exact.iter().map(|weight| fixed(weight / sum)));
+            weights.values.extend(exact.iter().map(|weight| halves(weight / sum)));
         }
         weights
     }
 
-    fn of(&self, taps: &Taps) -> &[i32] {
+    fn of(&self, taps: &Taps) -> &[[i16; 2]] {
         &self.values[taps.offset..taps.offset + taps.len]
     }
 }
 
-/// In fixed point, rounded half away from zero.
-fn fixed(weight: f64) -> i32 {
-    (weight * f64::from(1 << PRECISION)).round() as i32
+/// A weight in fixed point, rounded half away from zero.
+fn halves(weight: f64) -> [i16; 2] {
+    let scaled = weight * f64::from(1 << PRECISION);
+    // a cast truncates; `round` would be a function call per weight
+    let fixed = (scaled + 0.5_f64.copysign(scaled)) as i32;
+    // weights stay below 2 in magnitude, so that the high half fits
+    [(fixed >> HIGH_SHIFT) as i16, (fixed & ((1 << HIGH_SHIFT) - 1)) as i16]
 }
 
 fn cubic(x: f64) -> f64 {
@@ -92,9 +106,9 @@ fn triangle(x: f64) -> f64 {
     (1.0 - x.abs()).max(0.0)
 }
 
-/// The byte that a fixed-point sum stands for.
-fn to_byte(sum: i32) -> u8 {
-    (sum >> PRECISION).clamp(0, 255) as u8
+/// The byte that the sums of both halves stand for.
+fn to_byte(high: i32, low: i32) -> u8 {
+    (((high << HIGH_SHIFT) + low) >> PRECISION).clamp(0, 255) as u8
 }
 
 /// A part of an image resized from `from` to `size` (width, height), `N` channels.
@@ -105,24 +119,31 @@ pub(super) fn convolve<const N: usize>(
     part: Region,
     interpolation: Interpolation,
 ) -> Vec<u8> {
-    let rows = Weights::new(from.0, size.0, part.left, part.width, interpolation);
-    let columns = Weights::new(from.1, size.1, part.top, part.height, interpolation);
+    let weights = |from: u32, to: u32, first: u32, count: u32| {
+        (from != to).then(|| Weights::new(from, to, first, count, interpolation))
+    };
+    let rows = weights(from.0, size.0, part.left, part.width);
+    let columns = weights(from.1, size.1, part.top, part.height);
     let (stride, width) = (from.0 as usize * N, part.width as usize * N);
-    let along_rows = |source: &[u8]| match from.0 == size.0 {
-        true => crop_rows::<N>(source, stride, part),
-        false => along_rows::<N>(source, stride, &rows),
+    let along_rows = |source: &[u8]| match &rows {
+        None => crop_rows::<N>(source, stride, part),
+        Some(rows) => {
+            let turned = transpose::<N>(source, from.0 as usize);
+            let height = source.len() / stride;
+            transpose::<N>(&along_columns(&turned, height * N, 0, rows), height)
+        }
     };
     // `source` starts at row `first` of the image
-    let along_columns = |source: &[u8], width: usize, first: usize| match from.1 == size.1 {
-        true => source[(part.top as usize - first) * width..][..part.height as usize * width].to_vec(),
-        false => along_columns(source, width, first, &columns),
+    let along_columns = |source: &[u8], width: usize, first: usize| match &columns {
+        None => source[(part.top as usize - first) * width..][..part.height as usize * width].to_vec(),
+        Some(columns) => along_columns(source, width, first, columns),
     };
     if columns_come_first(from, size) {
         return along_rows(&along_columns(pixels, stride, 0));
     }
-    let needed = match from.1 == size.1 {
-        true => part.top as usize..(part.top + part.height) as usize,
-        false => rows_needed(&columns),
+    let needed = match &columns {
+        None => part.top as usize..(part.top + part.height) as usize,
+        Some(columns) => rows_needed(columns),
     };
     let stretched = along_rows(&pixels[needed.start * stride..needed.end * stride]);
     along_columns(&stretched, width, needed.start)
@@ -149,38 +170,54 @@ fn crop_rows<const N: usize>(source: &[u8], stride: usize, part: Region) -> Vec<
     rows.flat_map(|row| &row[left..left + width]).copied().collect()
 }
 
-fn along_rows<const N: usize>(source: &[u8], stride: usize, weights: &Weights) -> Vec<u8> {
-    let height = source.len() / stride;
-    let mut output = Vec::with_capacity(height * weights.taps.len() * N);
-    for row in source.chunks_exact(stride) {
-        let row = row.as_chunks::<N>().0;
-        for taps in &weights.taps {
-            let mut sum = [HALF; N];
-            let pixels = &row[taps.start..taps.start + taps.len];
-            for (pixel, &weight) in pixels.iter().zip(weights.of(taps)) {
-                for (sum, &value) in sum.iter_mut().zip(pixel) {
-                    *sum += weight * i32::from(value);
-                }
+/// Rows become columns.
+fn transpose<const N: usize>(source: &[u8], width: usize) -> Vec<u8> {
+    /// Pixels that are read and written together, to stay in the cache.
+    const BLOCK: usize = 32;
+    let source = source.as_chunks::<N>().0;
+    let height = source.len() / width;
+    let mut output = vec![[0; N]; source.len()];
+    for top in (0..height).step_by(BLOCK) {
+        let bottom = (top + BLOCK).min(height);
+        for (x, column) in output.chunks_exact_mut(height).enumerate() {
+            for (y, pixel) in (top..bottom).zip(&mut column[top..bottom]) {
+                *pixel = source[y * width + x];
             }
-            output.extend(sum.map(to_byte));
+        }
+    }
+    output.into_flattened()
+}
+
+/// Sums rows of `width` bytes; `source` starts at row `first` of the image.
+fn along_columns(source: &[u8], width: usize, first: usize, weights: &Weights) -> Vec<u8> {
+    let mut output = vec![0; weights.taps.len() * width];
+    for (taps, output) in weights.taps.iter().zip(output.chunks_exact_mut(width)) {
+        let rows = &source[(taps.start - first) * width..];
+        let values = weights.of(taps);
+        let (blocks, rest) = output.as_chunks_mut::<LANES>();
+        let done = blocks.len() * LANES;
+        for (block, x) in blocks.iter_mut().zip((0..).step_by(LANES)) {
+            *block = weighted_sum(&rows[x..], width, values);
+        }
+        for (byte, x) in rest.iter_mut().zip(done..) {
+            *byte = weighted_sum::<1>(&rows[x..], width, values)[0];
         }
     }
     output
 }
 
-/// `source` starts at row `first` of the image.
-fn along_columns(source: &[u8], width: usize, first: usize, weights: &Weights) -> Vec<u8> {
-    let mut output = Vec::with_capacity(weights.taps.len() * width);
-    let mut sums = vec![0_i32; width];
-    for taps in &weights.taps {
-        sums.fill(HALF);
-        let rows = source[(taps.start - first) * width..].chunks_exact(width);
-        for (row, &weight) in rows.zip(weights.of(taps)) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum += weight * i32::from(value);
-            }
+/// Sums the first `L` bytes of rows that are `stride` bytes apart.
+fn weighted_sum<const L: usize>(rows: &[u8], stride: usize, weights: &[[i16; 2]]) -> [u8; L] {
+    let (mut high, mut low) = ([0_i32; L], [HALF; L]);
+    for (row, &[weight_high, weight_low]) in rows.chunks(stride).zip(weights) {
+        let Some(values) = row.first_chunk::<L>() else {
+            break;
+        };
+        for lane in 0..L {
+            let value = i32::from(values[lane]);
+            high[lane] += value * i32::from(weight_high);
+            low[lane] += value * i32::from(weight_low);
         }
-        output.extend(sums.iter().map(|&sum| to_byte(sum)));
     }
-    output
+    std::array::from_fn(|lane| to_byte(high[lane], low[lane]))
 }

@@ -116,6 +116,12 @@ pub(crate) fn mul_div_255(a: u8, b: u8) -> u8 {
 
 /// `color` with opacity `alpha` over `background`, rounded as Pillow's `BLEND` does.
 pub(crate) fn composite(color: [u8; 3], alpha: u8, background: [u8; 3]) -> [u8; 3] {
+    // most pixels of a cut-out are one or the other
+    match alpha {
+        0 => return background,
+        255 => return color,
+        _ => {}
+    }
     let (front, back) = (u32::from(alpha), 255 - u32::from(alpha));
     [0, 1, 2].map(|i| {
         let sum = u32::from(color[i]) * front + u32::from(background[i]) * back + 128;

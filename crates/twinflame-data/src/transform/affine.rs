@@ -51,14 +51,18 @@ impl Affine {
             left / f64::from(fitted.0) * f64::from(width) - 0.5,
             top / f64::from(fitted.1) * f64::from(height) - 0.5,
         ];
+        let mut colors = vec![[0.0; 4]; target.size];
         let rows = output.as_chunks_mut::<3>().0.chunks_exact_mut(target.size);
         for (y, row) in rows.enumerate() {
             let down = y as f64 + 0.5 - middle;
-            for (x, pixel) in row.iter_mut().enumerate() {
+            for (x, color) in colors.iter_mut().enumerate() {
                 let right = x as f64 + 0.5 - middle;
                 let source_x = origin[0] + (cos * right - sin * down) * stretch_x;
                 let source_y = origin[1] + (sin * right + cos * down) * stretch_y;
-                *pixel = canvas.sample(source_x, source_y);
+                *color = canvas.sample(source_x as f32, source_y as f32);
+            }
+            for (pixel, &[r, g, b, _]) in row.iter_mut().zip(&colors) {
+                *pixel = [r, g, b].map(|value| clamp_u8(value + 0.5));
             }
         }
     }
@@ -75,13 +79,19 @@ pub(super) struct Target {
     pub(super) interpolation: Interpolation,
 }
 
-/// An RGB image inside a margin, so that a kernel of 4x4 pixels never needs a bounds rule of its own. Four floats per
-/// pixel make one SIMD register.
+/// Red, green, blue and an unused value: one SIMD register.
+type Color = [f32; 4];
+
+fn color([r, g, b]: [u8; 3]) -> Color {
+    [r, g, b, 0].map(f32::from)
+}
+
+/// An RGB image inside a margin, so that a kernel of 4x4 pixels never needs a bounds rule of its own.
 struct Canvas {
-    pixels: Vec<[f32; 4]>,
+    pixels: Vec<Color>,
     width: usize,
     height: usize,
-    fill: [u8; 3],
+    fill: Color,
 }
 
 /// With three pixels of margin the kernel touches the image or lies in the margin entirely.
@@ -89,14 +99,14 @@ const MARGIN: usize = 3;
 
 impl Canvas {
     fn new(rgb: &[u8], width: usize, height: usize, fill: [u8; 3]) -> Self {
-        let float = |[r, g, b]: [u8; 3]| [f32::from(r), f32::from(g), f32::from(b), 0.0];
+        let fill = color(fill);
         let stride = width + 2 * MARGIN;
-        let mut pixels = vec![float(fill); stride * (height + 2 * MARGIN)];
+        let mut pixels = vec![fill; stride * (height + 2 * MARGIN)];
         let rows = rgb.as_chunks::<3>().0.chunks_exact(width);
         for (y, row) in rows.enumerate() {
             let start = (y + MARGIN) * stride + MARGIN;
             for (target, &source) in pixels[start..start + width].iter_mut().zip(row) {
-                *target = float(source);
+                *target = color(source);
             }
         }
         Self {
@@ -108,23 +118,28 @@ impl Canvas {
     }
 
     /// The colour at a point; whole numbers are pixel centres.
-    fn sample(&self, x: f64, y: f64) -> [u8; 3] {
-        let (left, top) = (x.floor(), y.floor());
-        let inside = left >= -2.0 && left <= self.width as f64 && top >= -2.0 && top <= self.height as f64;
+    #[inline]
+    fn sample(&self, x: f32, y: f32) -> Color {
+        // The kernel starts one pixel before the point, which is the margin less one pixel into the canvas. Positive
+        // coordinates round down by a cast, where `floor` is a function call.
+        const SHIFT: f32 = (MARGIN - 1) as f32;
+        let (x, y) = (x + SHIFT, y + SHIFT);
+        let inside = x >= 0.0 && y >= 0.0 && x < (self.width + MARGIN) as f32 && y < (self.height + MARGIN) as f32;
         if !inside {
             return self.fill;
         }
-        let weights_x = cubic_weights((x - left) as f32);
-        let weights_y = cubic_weights((y - top) as f32);
+        let (first_x, first_y) = (x as i32, y as i32);
+        let weights_x = cubic_weights(x - first_x as f32);
+        let weights_y = cubic_weights(y - first_y as f32);
         let stride = self.width + 2 * MARGIN;
-        // the kernel starts one pixel before `left` and `top`
-        let first_x = (left + (MARGIN - 1) as f64) as usize;
-        let first_y = (top + (MARGIN - 1) as f64) as usize;
-        let mut sum = [0.0_f32; 4];
-        for (dy, weight_y) in weights_y.into_iter().enumerate() {
-            let start = (first_y + dy) * stride + first_x;
-            let mut across = [0.0_f32; 4];
-            for (pixel, weight_x) in self.pixels[start..start + 4].iter().zip(weights_x) {
+        let start = first_y as usize * stride + first_x as usize;
+        let mut sum = [0.0; 4];
+        for (row, weight_y) in self.pixels[start..].chunks(stride).zip(weights_y) {
+            let Some(pixels) = row.first_chunk::<4>() else {
+                break;
+            };
+            let mut across = [0.0; 4];
+            for (pixel, weight_x) in pixels.iter().zip(weights_x) {
                 for (lane, value) in across.iter_mut().zip(pixel) {
                     *lane += weight_x * value;
                 }
@@ -133,20 +148,23 @@ impl Canvas {
                 *lane += weight_y * value;
             }
         }
-        [0, 1, 2].map(|i| clamp_u8(sum[i] + 0.5))
+        sum
     }
 }
 
 /// Weights of the pixels at -1, 0, 1 and 2 for a point at `t` in 0..1: cubic convolution with a = -0.5 (Keys 1981),
 /// the kernel of the resize.
+#[inline]
 fn cubic_weights(t: f32) -> [f32; 4] {
-    let (t2, t3) = (t * t, t * t * t);
-    [
-        -0.5 * t3 + t2 - 0.5 * t,
-        1.5 * t3 - 2.5 * t2 + 1.0,
-        -1.5 * t3 + 2.0 * t2 + 0.5 * t,
-        0.5 * t3 - 0.5 * t2,
-    ]
+    /// Coefficients of 1, t, t^2 and t^3.
+    const POLYNOMIALS: [[f32; 4]; 4] = [
+        [0.0, 1.0, 0.0, 0.0],
+        [-0.5, 0.0, 0.5, 0.0],
+        [1.0, -2.5, 2.0, -0.5],
+        [-0.5, 1.5, -1.5, 0.5],
+    ];
+    let [constant, linear, square, cube] = POLYNOMIALS;
+    std::array::from_fn(|tap| ((cube[tap] * t + square[tap]) * t + linear[tap]) * t + constant[tap])
 }
 
 #[cfg(test)]
