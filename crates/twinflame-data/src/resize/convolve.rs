@@ -213,10 +213,9 @@ fn weighted_sum<const L: usize>(rows: &[u8], stride: usize, weights: &[[i16; 2]]
         let Some(values) = row.first_chunk::<L>() else {
             break;
         };
-        for lane in 0..L {
-            let value = i32::from(values[lane]);
-            high[lane] += value * i32::from(weight_high);
-            low[lane] += value * i32::from(weight_low);
+        for ((high, low), &value) in high.iter_mut().zip(&mut low).zip(values) {
+            *high += i32::from(value) * i32::from(weight_high);
+            *low += i32::from(value) * i32::from(weight_low);
         }
     }
     std::array::from_fn(|lane| to_byte(high[lane], low[lane]))
