@@ -1,4 +1,5 @@
 //! Can it learn, resume and stop?
 
+mod backends;
 mod resume;
 mod stop;
