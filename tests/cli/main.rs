@@ -5,6 +5,7 @@
 
 mod errors;
 mod eval;
+mod help;
 mod run;
 mod tables;
 mod train;
