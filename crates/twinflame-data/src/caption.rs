@@ -197,3 +197,149 @@ pub enum CaptionMixError {
         template: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const DRAWS: usize = 20_000;
+
+    fn draws(mix: &CaptionMix) -> Vec<String> {
+        let tags = ["aa", "bb", "cc", "dd", "ee", "ff"].map(str::to_owned);
+        let parts = CaptionParts {
+            label: "LABEL",
+            tags: &tags,
+            subgroup: "SUB",
+            group: "GROUP",
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        (0..DRAWS).map(|_| mix.draw(parts, &mut rng)).collect()
+    }
+
+    /// Share of captions for which `holds`; its standard error is below .004.
+    fn share(captions: &[String], holds: impl Fn(&str) -> bool) -> f64 {
+        captions.iter().filter(|caption| holds(caption)).count() as f64 / captions.len() as f64
+    }
+
+    #[track_caller]
+    fn assert_near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 0.015, "{found} is not near {expected}");
+    }
+
+    #[test]
+    fn the_default_mix_has_the_shares_it_states() {
+        let captions = draws(&CaptionMix::default());
+        let templates: Vec<String> = TEMPLATES
+            .iter()
+            .map(|template| template.replace("{}", "LABEL"))
+            .collect();
+        assert_near(share(&captions, |caption| caption == "LABEL"), 0.225);
+        assert_near(
+            share(&captions, |caption| {
+                templates.iter().any(|template| template == caption)
+            }),
+            0.225,
+        );
+        assert_near(share(&captions, |caption| caption == "LABEL, SUB"), 0.15);
+        assert_near(
+            share(&captions, |caption| {
+                caption.starts_with("LABEL, ") && caption != "LABEL, SUB"
+            }),
+            0.15,
+        );
+        let only_tags = |caption: &str| caption.split(", ").all(|word| word.len() == 2);
+        assert_near(share(&captions, only_tags), 0.15);
+        assert_near(share(&captions, |caption| caption == "SUB"), 0.05);
+        assert_near(share(&captions, |caption| caption == "GROUP"), 0.05);
+        for template in &templates {
+            assert!(captions.contains(template), "{template}");
+        }
+    }
+
+    #[test]
+    fn tags_are_few_and_differ() {
+        for caption in draws(&CaptionMix {
+            label: 0.0,
+            label_tags: 0.0,
+            group: 0.0,
+            ..CaptionMix::default()
+        }) {
+            let mut tags: Vec<&str> = caption.split(", ").collect();
+            assert!((1..=MAX_TAGS_ALONE).contains(&tags.len()), "{caption}");
+            tags.sort_unstable();
+            assert!(tags.windows(2).all(|pair| pair[0] != pair[1]), "{caption}");
+        }
+    }
+
+    #[test]
+    fn shares_need_not_sum_to_one() {
+        let captions = draws(&CaptionMix {
+            label: 3.0,
+            templated: 0.0,
+            label_tags: 0.0,
+            tags: 0.0,
+            group: 1.0,
+            ..CaptionMix::default()
+        });
+        assert_near(share(&captions, |caption| caption == "LABEL"), 0.75);
+        assert!(
+            draws(&CaptionMix::label_only())
+                .iter()
+                .all(|caption| caption == "LABEL")
+        );
+    }
+
+    #[test]
+    fn an_impossible_mix_is_refused() {
+        let base = CaptionMix::default;
+        assert_eq!(base().validate(), Ok(()));
+        assert_eq!(CaptionMix::label_only().validate(), Ok(()));
+        let wrong = [
+            (
+                CaptionMix { tags: -0.1, ..base() },
+                "captions.tags = -0.1: a share must be 0 or more",
+            ),
+            (
+                CaptionMix {
+                    label: f64::NAN,
+                    ..base()
+                },
+                "captions.label = NaN: a share must be 0 or more",
+            ),
+            (
+                CaptionMix {
+                    label: 0.0,
+                    ..CaptionMix::label_only()
+                },
+                "at least one must be positive",
+            ),
+            (
+                CaptionMix {
+                    templated: 1.5,
+                    ..base()
+                },
+                "captions.templated = 1.5",
+            ),
+            (
+                CaptionMix {
+                    templates: vec![],
+                    ..base()
+                },
+                "captions.templates is empty",
+            ),
+            (
+                CaptionMix {
+                    templates: vec!["a {} of {}".to_owned()],
+                    ..base()
+                },
+                "\"a {} of {}\" must have exactly one {}",
+            ),
+        ];
+        for (mix, message) in wrong {
+            let error = mix.validate().unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

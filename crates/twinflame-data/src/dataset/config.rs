@@ -39,3 +39,55 @@ impl Default for DataConfig {
         Self::Emoji(EmojiConfig::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_its_keys_and_no_others() {
+        let parse = |text: &str| serde_json::from_str::<DataConfig>(text).map_err(|error| error.to_string());
+        assert_eq!(parse(r#"{"kind": "emoji"}"#), Ok(DataConfig::default()));
+        assert_eq!(
+            parse(r#"{"kind": "folder", "path": "d"}"#),
+            Ok(DataConfig::Folder(FolderConfig::new("d")))
+        );
+        assert_eq!(
+            parse(r#"{"kind": "json", "paths": []}"#),
+            Ok(DataConfig::Json(JsonConfig {
+                paths: vec![],
+                root: None
+            }))
+        );
+        let wrong = [
+            (
+                r#"{"kind": "emoji", "splt": "a"}"#,
+                "unknown field `splt`, expected one of `split`, `vendors`",
+            ),
+            (
+                r#"{"kind": "emoji", "split": "d"}"#,
+                "unknown variant `d`, expected one of `train`, `a`, `b`, `c`",
+            ),
+            (
+                r#"{"kind": "emoji", "background": "blue"}"#,
+                "background \"blue\" is none of",
+            ),
+            (
+                r#"{"kind": "csv"}"#,
+                "unknown variant `csv`, expected one of `emoji`, `folder`, `json`",
+            ),
+            (r#"{"kind": "folder"}"#, "missing field `path`"),
+        ];
+        for (text, message) in wrong {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_written_configuration_reads_back() {
+        let config = DataConfig::default();
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<DataConfig>(&text).unwrap(), config);
+    }
+}

@@ -149,3 +149,95 @@ impl EvalSet {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::dataset::{DataConfig, EmojiConfig, EmojiSplit, JsonConfig};
+
+    fn listed(text: &str) -> EvalSet {
+        let folder = tempfile::tempdir().unwrap();
+        for image in ["1.jpg", "2.jpg", "3.jpg"] {
+            fs::write(folder.path().join(image), "").unwrap();
+        }
+        fs::write(folder.path().join("list.json"), text).unwrap();
+        let config = JsonConfig {
+            paths: vec![folder.path().join("list.json")],
+            root: None,
+        };
+        EvalSet::new(DataConfig::Json(config).open().unwrap())
+    }
+
+    #[test]
+    fn several_captions_per_image() {
+        let set = listed(
+            r#"[{"image": "1.jpg", "caption": ["one", "uno"]}, {"image": "2.jpg", "caption": "two"}, {"image": "1.jpg", "caption": "un"}]"#,
+        );
+        assert_eq!((set.num_images(), set.num_captions()), (2, 4));
+        assert_eq!(set.captions(), ["one", "uno", "two", "un"]);
+        assert_eq!(
+            [set.captions_of_image(0), set.captions_of_image(1)],
+            [&[0, 1, 3][..], &[2]]
+        );
+        assert_eq!(set.images_of_caption(3), [0]);
+        assert_eq!(set.image_name(1), "2.jpg");
+    }
+
+    #[test]
+    fn one_text_of_two_images_is_right_for_both() {
+        let set = listed(
+            r#"[{"image": "1.jpg", "caption": "a dog"}, {"image": "2.jpg", "caption": ["a dog", "rex"]}, {"image": "3.jpg", "caption": "a cat"}]"#,
+        );
+        assert_eq!(set.num_captions(), 4, "each listed caption stays a query");
+        assert_eq!(
+            [set.images_of_caption(0), set.images_of_caption(1)],
+            [&[0, 1][..], &[0, 1]]
+        );
+        assert_eq!(set.captions_of_image(0), [0, 1]);
+        assert_eq!(set.captions_of_image(1), [0, 1, 2]);
+        assert_eq!(set.images_of_caption(3), [2]);
+    }
+
+    #[test]
+    fn one_id_of_two_images_is_right_for_both() {
+        let set = listed(
+            r#"[{"image": "1.jpg", "caption": "a", "image_id": 5}, {"image": "2.jpg", "caption": "b", "image_id": 5}]"#,
+        );
+        assert_eq!(
+            [set.captions_of_image(0), set.captions_of_image(1)],
+            [&[0, 1][..], &[0, 1]]
+        );
+        assert_eq!(set.images_of_caption(0), [0, 1]);
+    }
+
+    #[test]
+    fn emoji_share_captions_and_leave_distractors() {
+        let set = |split| {
+            EvalSet::new(
+                DataConfig::Emoji(EmojiConfig {
+                    split,
+                    ..EmojiConfig::default()
+                })
+                .open()
+                .unwrap(),
+            )
+        };
+        let a = set(EmojiSplit::A);
+        assert_eq!((a.num_images(), a.num_captions()), (1614, 1620));
+        assert!((0..1614).all(|image| a.captions_of_image(image).len() == 1));
+        assert_eq!(
+            (0..1620)
+                .filter(|&caption| a.images_of_caption(caption).is_empty())
+                .count(),
+            6
+        );
+        let b = set(EmojiSplit::B);
+        let matches: usize = (0..294).map(|caption| b.images_of_caption(caption).len()).sum();
+        assert_eq!((b.num_images(), matches), (1286, 1286));
+        let names: Vec<String> = b.classes().into_iter().map(|classes| classes.name).collect();
+        assert_eq!(names, ["groups", "subgroups"]);
+        assert!(b.classes().iter().all(|classes| classes.labels.len() == 1286));
+    }
+}

@@ -242,3 +242,6 @@ pub(super) fn texts_of(value: Value) -> Option<Vec<String>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,3 +90,115 @@ fn row(path: &Path, number: usize, mut entry: Value) -> Result<Row, DataError> {
         place: format!("{}, {place}", path.display()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha8Rng;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::dataset::Source;
+
+    fn files(lists: &[(&str, &str)]) -> (TempDir, JsonConfig) {
+        let folder = tempfile::tempdir().unwrap();
+        for image in ["1.jpg", "2.jpg"] {
+            fs::write(folder.path().join(image), "").unwrap();
+        }
+        let write = |(name, text): &(&str, &str)| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let paths = lists.iter().map(write).collect();
+        (folder, JsonConfig { paths, root: None })
+    }
+
+    #[test]
+    fn albef_lists_are_read() {
+        let (_folder, config) = files(&[
+            (
+                "a.json",
+                r#"[{"image": "1.jpg", "caption": "one", "image_id": "coco_1", "dataset": "x"}, {"image": "1.jpg", "caption": "uno", "image_id": "coco_1"}]"#,
+            ),
+            (
+                "b.json",
+                r#"[{"image": "2.jpg", "caption": ["two", "deux", " "], "image_id": 2}]"#,
+            ),
+        ]);
+        let source = config.open().unwrap();
+        assert_eq!(source.num_samples(), 3);
+        assert_eq!([0, 1, 2].map(|index| source.image_id(index)), [0, 0, 1]);
+        assert_eq!(source.captions(2), ["two", "deux"]);
+        assert_eq!(source.eval_images(), [0, 2]);
+        assert_eq!(
+            source.eval_captions(),
+            [(0, "one"), (0, "uno"), (1, "two"), (1, "deux")]
+        );
+        assert_eq!(source.report().empty_captions.count, 1);
+    }
+
+    #[test]
+    fn training_draws_among_the_captions() {
+        let (folder, config) = files(&[("a.json", r#"[{"image": "1.jpg", "caption": ["one", "uno"]}]"#)]);
+        image::RgbImage::new(1, 1)
+            .save_with_format(folder.path().join("1.jpg"), image::ImageFormat::Png)
+            .unwrap();
+        let source = config.open().unwrap();
+        let draw = |seed| source.draw(0, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap().caption;
+        assert_eq!((0..32).map(draw).collect::<HashSet<_>>().len(), 2);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let cases = [
+            (r#"{"image": "1.jpg"}"#, "a.json, line 1: "),
+            (
+                r#"[{"image": "1.jpg", "text": "x"}]"#,
+                "a.json, entry 1: no key \"caption\"; its keys are image, text",
+            ),
+            (
+                r#"[{"image": "1.jpg", "caption": "x"}, 3]"#,
+                "a.json, entry 2: not an object",
+            ),
+            (
+                r#"[{"image": "1.jpg", "caption": ["x", 3]}]"#,
+                "\"caption\" must be a text or a list of texts",
+            ),
+            (
+                r#"[{"image": "3.jpg", "caption": "x"}]"#,
+                "missing image files: 1 (3.jpg, ",
+            ),
+        ];
+        for (text, message) in cases {
+            let (_folder, config) = files(&[("a.json", text)]);
+            let error = config.open().unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        let config = |path: &str, root: Option<&str>| JsonConfig {
+            paths: vec![path.into()],
+            root: root.map(Into::into),
+        };
+        assert!(
+            config("/no/such.json", None)
+                .open()
+                .unwrap_err()
+                .to_string()
+                .starts_with("cannot read /no/such.json")
+        );
+        assert!(matches!(
+            config("x", Some("/no/such")).open(),
+            Err(DataError::NotAFolder { .. })
+        ));
+        assert!(matches!(
+            JsonConfig {
+                paths: vec![],
+                root: None
+            }
+            .open(),
+            Err(DataError::NoPaths)
+        ));
+    }
+}

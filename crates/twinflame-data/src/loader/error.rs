@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::report::BadSamples;
+use crate::tokenizer::TokenizerError;
 
 /// Why a loader cannot be made or cannot go on.
 #[derive(Debug, Error)]
@@ -38,11 +39,8 @@ pub enum LoaderError {
         num_ids: usize,
     },
     /// A context too short for the special tokens.
-    #[error("context_length = {context_length}: it must be at least 3 for start, one token and end")]
-    Context {
-        /// Tokens per caption.
-        context_length: usize,
-    },
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// Over the budget of unreadable samples.
     #[error("more unreadable samples than loader.max_bad_samples = {max}: {bad}")]
     TooManyBad {

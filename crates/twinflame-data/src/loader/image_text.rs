@@ -42,7 +42,7 @@ pub struct Cursor {
 /// Batches stay on the host: `to_device` changes nothing.
 #[derive(Clone)]
 pub struct ImageTextLoader {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {

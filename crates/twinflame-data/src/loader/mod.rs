@@ -18,3 +18,6 @@ pub use error::LoaderError;
 pub use eval_images::{EvalImageBatch, EvalImages};
 pub use image_text::{Cursor, ImageTextLoader};
 pub use pipeline::Pipeline;
+
+#[cfg(test)]
+mod tests;

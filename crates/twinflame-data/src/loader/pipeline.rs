@@ -43,9 +43,7 @@ impl Pipeline {
         tokenizer: Arc<Tokenizer>,
         context_length: usize,
     ) -> Result<Self, LoaderError> {
-        if context_length < 3 {
-            return Err(LoaderError::Context { context_length });
-        }
+        tokenizer.check_context_length(context_length)?;
         Ok(Self {
             transform,
             tokenizer,

@@ -207,3 +207,110 @@ impl LoaderMode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Planner over groups as given, without a source.
+    fn distinct(group_of: Vec<usize>, batch_size: usize, seed: u64) -> Planner {
+        let num_groups = group_of.iter().max().map_or(0, |last| last + 1);
+        let mut sizes = vec![0; num_groups];
+        group_of.iter().for_each(|&group| sizes[group] += 1);
+        let num_batches = most_distinct_batches(&sizes, batch_size);
+        let order = Order::Distinct {
+            seed,
+            group_of,
+            num_groups,
+        };
+        Planner {
+            range: 100..100 + sizes.iter().sum::<usize>(),
+            batch_size,
+            num_batches,
+            order,
+        }
+    }
+
+    fn batches(planner: &Planner, pass: usize) -> Vec<Vec<usize>> {
+        let plan = planner.plan(pass);
+        (0..planner.num_batches())
+            .map(|batch| plan.batch(batch).to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn a_sequential_pass_has_everything_in_order() {
+        let planner = Planner::sequential(3..10, 3);
+        assert_eq!(batches(&planner, 0), [vec![3, 4, 5], vec![6, 7, 8], vec![9]]);
+        assert_eq!(planner.num_samples(), 7);
+    }
+
+    #[test]
+    fn a_shuffled_pass_leaves_another_rest_out_each_time() {
+        let planner = Planner::shuffled(0..10, 4, 7);
+        let passes: Vec<HashSet<usize>> = (0..20)
+            .map(|pass| batches(&planner, pass).concat().into_iter().collect())
+            .collect();
+        assert!(passes.iter().all(|pass| pass.len() == 8));
+        assert_eq!(passes.iter().flatten().collect::<HashSet<_>>().len(), 10);
+        assert_ne!(batches(&planner, 0), batches(&planner, 1));
+        assert_ne!(batches(&planner, 0), batches(&Planner::shuffled(0..10, 4, 8), 0));
+    }
+
+    #[test]
+    fn the_number_of_distinct_batches_is_the_largest() {
+        // Three ids with 2, 2 and 1 samples: two batches of two; five samples alone would say two of two as well.
+        assert_eq!(most_distinct_batches(&[2, 2, 1], 2), 2);
+        // One id dominates: only as many batches as others can complete.
+        assert_eq!(most_distinct_batches(&[100, 1, 1, 1], 2), 3);
+        assert_eq!(most_distinct_batches(&[100], 2), 0);
+        assert_eq!(most_distinct_batches(&[], 2), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn distinct_batches_are_full_and_have_no_id_twice(
+            group_of in prop::collection::vec(0_usize..12, 0..120),
+            batch_size in 1_usize..9,
+            seed: u64,
+        ) {
+            let planner = distinct(group_of.clone(), batch_size, seed);
+            let mut sizes = [0; 12];
+            group_of.iter().for_each(|&group| sizes[group] += 1);
+            let fills = |n: &usize| sizes.iter().map(|size| size.min(n)).sum::<usize>() >= n * batch_size;
+            let largest = (1..=group_of.len() / batch_size).filter(fills).max().unwrap_or(0);
+            prop_assert_eq!(planner.num_batches(), largest);
+
+            let batches = batches(&planner, 3);
+            let all: HashSet<usize> = batches.iter().flatten().copied().collect();
+            prop_assert_eq!(all.len(), largest * batch_size);
+            for batch in batches {
+                let groups: HashSet<usize> = batch.iter().map(|sample| group_of[sample - 100]).collect();
+                prop_assert_eq!(groups.len(), batch_size);
+            }
+        }
+    }
+
+    #[test]
+    fn distinct_batches_meet_all_sorts_of_groups() {
+        // 60 groups of 6 samples in 22 batches of 16: dealing must not keep groups together over the passes.
+        let planner = distinct((0..360).map(|sample| sample / 6).collect(), 16, 5);
+        assert_eq!(planner.num_batches(), 22);
+        let met: HashSet<usize> = (0..40)
+            .flat_map(|pass| batches(&planner, pass))
+            .map(|batch| {
+                batch
+                    .into_iter()
+                    .map(|sample| (sample - 100) / 6)
+                    .collect::<HashSet<_>>()
+            })
+            .filter(|groups| groups.contains(&0))
+            .flatten()
+            .collect();
+        assert_eq!(met.len(), 60);
+    }
+}

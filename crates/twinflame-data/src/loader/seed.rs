@@ -15,7 +15,7 @@ pub(super) enum Purpose {
 pub(super) fn derive(seed: u64, purpose: Purpose, pass: usize, index: usize) -> u64 {
     [purpose as u64, pass as u64, index as u64]
         .into_iter()
-        .fold(mix(seed), |state, part| mix(state ^ mix(part)))
+        .fold(mix(seed), |state, part| mix(state ^ part))
 }
 
 /// SplitMix64's step: a bijection of 64 bits that spreads neighbouring inputs (Steele, Lea and Flood 2014,

@@ -209,3 +209,141 @@ impl Source for EmojiSource {
         &self.report
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::dataset::emoji::EmojiSplit;
+
+    fn open(split: EmojiSplit) -> EmojiSource {
+        EmojiSource::open(&EmojiConfig {
+            split,
+            ..EmojiConfig::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn the_splits_have_the_published_sizes() {
+        let sizes = [
+            (EmojiSplit::Train, 6798, 1620),
+            (EmojiSplit::A, 1614, 1620),
+            (EmojiSplit::B, 1286, 294),
+            (EmojiSplit::C, 294, 294),
+        ];
+        for (split, images, captions) in sizes {
+            let source = open(split);
+            assert_eq!(
+                (source.num_samples(), source.eval_captions().len()),
+                (images, captions),
+                "{split:?}"
+            );
+            assert_eq!(source.report().num_samples, images);
+        }
+    }
+
+    #[test]
+    fn nothing_held_out_is_trained_on() {
+        let train = open(EmojiSplit::Train);
+        let known: HashSet<&str> = (0..train.num_samples())
+            .map(|index| train.entry(index).label.as_str())
+            .collect();
+        assert!((0..train.num_samples()).all(|index| train.vendor(index) != Vendor::HELD_OUT));
+        let [a, b, c] = [EmojiSplit::A, EmojiSplit::B, EmojiSplit::C].map(open);
+        assert!((0..a.num_samples()).all(|index| known.contains(a.entry(index).label.as_str())));
+        for test in [b, c] {
+            assert!((0..test.num_samples()).all(|index| !known.contains(test.entry(index).label.as_str())));
+        }
+    }
+
+    #[test]
+    fn vendors_narrow_a_split_and_cannot_widen_it() {
+        let config = |vendors| EmojiConfig {
+            vendors: Some(vendors),
+            ..EmojiConfig::default()
+        };
+        let noto = EmojiSource::open(&config(vec![Vendor::Noto])).unwrap();
+        assert!((0..noto.num_samples()).all(|index| noto.vendor(index) == Vendor::Noto));
+        assert!((1000..1620).contains(&noto.num_samples()));
+        let error = EmojiSource::open(&config(vec![Vendor::Noto, Vendor::Twemoji]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("vendor twemoji is not part of split \"train\", which has noto, notov1, "),
+            "{error}"
+        );
+        assert!(matches!(EmojiSource::open(&config(vec![])), Err(DataError::NoVendors)));
+        let error = EmojiSource::open(&EmojiConfig {
+            scene_prob: 1.5,
+            ..EmojiConfig::default()
+        })
+        .unwrap_err();
+        assert!(error.to_string().starts_with("scene_prob = 1.5"), "{error}");
+    }
+
+    #[test]
+    fn every_picture_shows_something() {
+        for split in [EmojiSplit::Train, EmojiSplit::A, EmojiSplit::B, EmojiSplit::C] {
+            let source = open(split);
+            for index in 0..source.num_samples() {
+                let visible = source
+                    .cell(index)
+                    .unwrap()
+                    .iter()
+                    .filter(|pixel| pixel[3] > 128)
+                    .count();
+                assert!(visible > 40, "{}: {visible} visible pixels", source.name(index));
+            }
+        }
+    }
+
+    #[test]
+    fn evaluation_is_on_white_with_the_label() {
+        let source = open(EmojiSplit::Train);
+        let grinning = (0..source.num_samples())
+            .find(|&index| source.vendor(index) == Vendor::Noto)
+            .unwrap();
+        assert_eq!(source.captions(grinning), ["grinning face"]);
+        assert_eq!(source.name(grinning), "grinning face (noto)");
+        let image = source.image(grinning).unwrap();
+        let pixel = |x: usize, y: usize| &image.pixels()[(y * CELL_PX + x) * 3..][..3];
+        assert_eq!(pixel(0, 0), [255; 3]);
+        // The face is yellow: much red and green, little blue.
+        let [red, green, blue] = pixel(32, 12) else {
+            panic!("three channels")
+        };
+        assert!(*red > 180 && *green > 140 && *blue < 120, "{red} {green} {blue}");
+    }
+
+    #[test]
+    fn scenes_have_ids_and_captions_of_their_own() {
+        let config = EmojiConfig {
+            scene_prob: 1.0,
+            ..EmojiConfig::default()
+        };
+        let source = EmojiSource::open(&config).unwrap();
+        let mut ids = HashSet::new();
+        for index in 0..200 {
+            let draw = source.draw(index, &mut ChaCha8Rng::seed_from_u64(9)).unwrap();
+            assert!(draw.image_id < 0 && ids.insert(draw.image_id));
+            assert!(draw.caption.contains(&source.entry(index).label), "{}", draw.caption);
+        }
+    }
+
+    #[test]
+    fn every_sample_has_its_classes() {
+        let source = open(EmojiSplit::C);
+        let [groups, subgroups] = &source.classes()[..] else {
+            panic!("two class sets")
+        };
+        assert_eq!((groups.names.len(), subgroups.names.len()), (9, 98));
+        for index in 0..source.num_samples() {
+            assert_eq!(groups.labels[index], Some(source.entry(index).group));
+            assert_eq!(subgroups.labels[index], Some(source.entry(index).subgroup));
+        }
+    }
+}
