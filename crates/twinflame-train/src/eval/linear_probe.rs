@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use twinflame_model::normalize;
 
-use super::topk::check_finite;
+use super::strip::check_finite;
 use super::zero_shot::ClassificationReport;
 use super::{Chunking, EvalError, Relevance, ranks};
 

@@ -228,12 +228,12 @@ fn strings<const N: usize>(words: [&str; N]) -> Vec<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::eval::ClassAccuracy;
 
     /// A report of one set with round figures.
-    pub(crate) fn example() -> TestReport {
+    fn example() -> TestReport {
         let direction = DirectionReport::from_ranks(&[Some(1), Some(3), None], &[1, 5]);
         let class = |name: &str, top_1| ClassAccuracy {
             name: name.to_owned(),

@@ -1,41 +1,16 @@
 //! Ranks and top-k lists from embeddings, without ever holding the whole score matrix.
 //!
 //! A *strip* of scores, a few queries against the whole gallery, is computed at a time, in blocks of columns. Memory
-//! is one strip (a fixed budget) plus what is kept of each query: one rank, or `k` hits. Open questions of the
-//! references were out-of-memory failures of the full matrix (open_clip#11, #436).
+//! is one strip (a fixed budget) plus what is kept of each query: one rank, or `k` hits. The full matrix is what runs
+//! out of memory in the references (open_clip#11, #436).
 //!
 //! Equal scores are ordered by index, lower first, in both functions, whatever the backend does with ties.
 
 use burn::tensor::{Int, Tensor};
 use indicatif::ProgressBar;
 
+use super::strip::{Block, Chunking, for_each_strip};
 use super::{EvalError, Relevance};
-
-/// How many scores a strip may hold: 128 MiB of f32.
-const MAX_STRIP_SCORES: usize = 32 << 20;
-/// Columns of one block; every buffer stays far below the 128 MiB that WebGPU guarantees to bind.
-const MAX_BLOCK_COLUMNS: usize = 16 << 10;
-
-/// How the score matrix is cut. The result does not depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunking {
-    /// Scores held at a time.
-    pub max_strip_scores: usize,
-    /// Columns (gallery rows) of one matrix product.
-    pub max_block_columns: usize,
-    /// Rows (queries) of one strip.
-    pub max_strip_rows: usize,
-}
-
-impl Default for Chunking {
-    fn default() -> Self {
-        Self {
-            max_strip_scores: MAX_STRIP_SCORES,
-            max_block_columns: MAX_BLOCK_COLUMNS,
-            max_strip_rows: 2048,
-        }
-    }
-}
 
 /// One entry of a top-k list.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,15 +19,6 @@ pub struct Hit {
     pub index: usize,
     /// Inner product of the query with that row; the cosine if both have length 1.
     pub score: f32,
-}
-
-/// Scores of one strip's queries with a block of the gallery.
-struct Block {
-    /// Gallery row of the first column.
-    offset: usize,
-    columns: usize,
-    /// `[rows, columns]`
-    scores: Tensor<2>,
 }
 
 /// The rank of each query's best positive, counted from 1; `None` for a query without positives.
@@ -128,69 +94,6 @@ pub fn top_k(queries: Tensor<2>, gallery: Tensor<2>, k: usize, chunking: Chunkin
         Ok(())
     })?;
     Ok(lists)
-}
-
-/// Calls `visit(first query, number of queries, blocks)` for one strip after the other.
-fn for_each_strip(
-    queries: Tensor<2>,
-    gallery: Tensor<2>,
-    chunking: Chunking,
-    mut visit: impl FnMut(usize, usize, Vec<Block>) -> Result<(), EvalError>,
-) -> Result<(), EvalError> {
-    let [num_queries, embed_dim] = queries.dims();
-    let [gallery_len, gallery_dim] = gallery.dims();
-    assert_eq!(embed_dim, gallery_dim, "queries and gallery share one embedding space");
-    if num_queries == 0 {
-        return Ok(());
-    }
-    if gallery_len == 0 {
-        return visit(0, num_queries, Vec::new());
-    }
-    let queries = check_finite(queries.without_autodiff(), "queries")?;
-    let gallery = check_finite(gallery.without_autodiff(), "gallery")?;
-    let strip_rows = (chunking.max_strip_scores / gallery_len).clamp(1, chunking.max_strip_rows.max(1));
-    let columns = even_size(gallery_len, chunking.max_block_columns.max(1));
-    for first in (0..num_queries).step_by(strip_rows) {
-        let rows = strip_rows.min(num_queries - first);
-        let strip = queries.clone().narrow(0, first, rows); // [rows, embed_dim]
-        let blocks = (0..gallery_len)
-            .step_by(columns)
-            .map(|offset| {
-                let columns = columns.min(gallery_len - offset);
-                let scores = scores(strip.clone(), gallery.clone().narrow(0, offset, columns));
-                Block {
-                    offset,
-                    columns,
-                    scores,
-                }
-            })
-            .collect();
-        visit(first, rows, blocks)?;
-    }
-    Ok(())
-}
-
-/// The largest part when `len` is cut into equal parts of at most `max`: no part is left with a handful of rows.
-fn even_size(len: usize, max: usize) -> usize {
-    len.div_ceil(len.div_ceil(max))
-}
-
-/// `[rows, embed_dim]` x `[columns, embed_dim]` -> `[rows, columns]`
-fn scores(queries: Tensor<2>, gallery: Tensor<2>) -> Tensor<2> {
-    if gallery.dims()[0] == 1 {
-        // burn 0.22.1's autotuned matrix product can be wrong for one column (burn#5122).
-        return (queries * gallery).sum_dim(1);
-    }
-    queries.matmul(gallery.transpose())
-}
-
-pub(crate) fn check_finite(embeds: Tensor<2>, what: &'static str) -> Result<Tensor<2>, EvalError> {
-    let finite = embeds.clone().is_finite().all().try_into_scalar::<bool>()?;
-    if finite {
-        Ok(embeds)
-    } else {
-        Err(EvalError::NotFinite { what })
-    }
 }
 
 /// Score and gallery row of each query's best positive: the highest score, the lowest row among equals.
@@ -284,7 +187,7 @@ fn block_top_k(block: Block, k: usize) -> Result<Vec<Vec<Hit>>, EvalError> {
     let column = Tensor::<1, Int>::arange(0..block.columns as i64, &device).float();
     let from_left = column.neg().reshape([1, block.columns]).expand([rows, block.columns]);
     let tied = from_left
-        .mask_fill(block.scores.equal(kth).bool_not(), f32::NEG_INFINITY)
+        .mask_fill(block.scores.equal(kth).bool_not(), f32::MIN)
         .topk(k, 1); // [rows, k]
     let values: Vec<f32> = values.try_into_vec_as()?;
     let indices: Vec<i64> = indices.try_into_vec_as()?;
@@ -302,7 +205,7 @@ fn block_top_k(block: Block, k: usize) -> Result<Vec<Vec<Hit>>, EvalError> {
             });
         let tied = tied[part]
             .iter()
-            .filter(|negative| negative.is_finite())
+            .filter(|negative| **negative > f32::MIN)
             .map(|negative| Hit {
                 index: block.offset + (-negative) as usize,
                 score: kth,
@@ -391,13 +294,6 @@ mod tests {
         )
         .unwrap();
         assert!(lists.iter().all(Vec::is_empty));
-    }
-
-    #[test]
-    fn parts_are_even() {
-        assert_eq!(even_size(10, 16), 10);
-        assert_eq!(even_size(17, 16), 9);
-        assert_eq!(even_size(1, 16), 1);
     }
 
     proptest! {
