@@ -4,6 +4,8 @@
 //! cargo run --release --example own_dataset
 //! ```
 
+#![allow(clippy::print_stdout, reason = "what it shows goes to the terminal")]
+
 use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;

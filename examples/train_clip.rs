@@ -5,6 +5,8 @@
 //! cargo run --release --example train_clip --features wgpu -- wgpu
 //! ```
 
+#![allow(clippy::print_stdout, reason = "what it shows goes to the terminal")]
+
 use twinflame::device;
 use twinflame::train::recipe::ResolvedRecipe;
 use twinflame::train::run::{self, RunOptions};

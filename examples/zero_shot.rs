@@ -5,6 +5,8 @@
 //! cargo run --release --example zero_shot -- runs/emoji-clip-1 apple.png "a red apple" "a dog" "a clock"
 //! ```
 
+#![allow(clippy::print_stdout, reason = "what it shows goes to the terminal")]
+
 use std::path::Path;
 
 use anyhow::{Context, bail};

@@ -2,6 +2,12 @@
 //!
 //! These tests read the sources, so a rule is broken by writing it, not by running it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is the report of a test"
+)]
+
 mod source;
 
 use source::{Crate, Line};

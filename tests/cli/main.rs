@@ -3,6 +3,12 @@
 //! Each test runs the binary in an empty folder and compares what it prints, with paths and
 //! machine-dependent words replaced.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is the report of a test"
+)]
+
 mod errors;
 mod eval;
 mod help;

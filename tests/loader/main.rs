@@ -1,5 +1,11 @@
 //! Is the loader a pure function of seed, epoch and index, whatever the number of workers, on real data?
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is the report of a test"
+)]
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,11 @@
 //! Does Twinflame compute what open_clip computes? Fixtures: `tests/fixtures/README.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is the report of a test"
+)]
+
 mod fixture;
 mod initial;
 mod model;

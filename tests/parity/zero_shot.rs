@@ -41,7 +41,10 @@ fn classifier_logits_and_hits_are_open_clips() {
     let names: Vec<String> = (0..5).map(|class| class.to_string()).collect();
     let report = classifier.evaluate(images, &labels, &names).unwrap();
     let num_right = outputs["correct_top1"].iter::<f64>().next().unwrap();
-    assert!((report.top_1 * labels.len() as f64 - num_right).abs() < 1e-9, "{report:?}, {num_right} right");
+    assert!(
+        (report.top_1 * labels.len() as f64 - num_right).abs() < 1e-9,
+        "{report:?}, {num_right} right"
+    );
     // Of five classes, the right one is always among the first five.
     assert_eq!(report.top_5, 1.0);
 }

@@ -1,5 +1,7 @@
 //! What a training batch of emoji costs, per part. `cargo bench -p twinflame-data --bench loader`.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may stop at once")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! What one sample costs: decoding, transforming, tokenizing. `cargo bench -p twinflame-data --bench transform`.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may stop at once")]
+
 use divan::Bencher;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;

@@ -81,6 +81,7 @@ struct Tape {
     bias: f64,
 }
 
+#[allow(clippy::too_many_arguments, reason = "what a loss takes, and how it is called")]
 fn tape(
     loss: ContrastiveLoss,
     images: Tensor<2>,

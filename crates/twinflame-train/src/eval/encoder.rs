@@ -78,7 +78,7 @@ impl<'a> Encoder<'a> {
         let num_images = list.num_images() as u64;
         let start = progress.position();
         let mut images = EvalImages::over(list, self.transform.clone(), &self.loader)?;
-        while let Some(batch) = images.next() {
+        for batch in images.by_ref() {
             let batch = batch?;
             let tried = batch.rows.len();
             if tried > 0 {
