@@ -7,5 +7,6 @@
 )]
 
 mod backends;
+mod overfit;
 mod resume;
 mod stop;

@@ -69,3 +69,65 @@ impl ModuleVisitor for Scale {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::{module::ParamId, tensor::Device};
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Pair {
+        vector: Param<Tensor<1>>,
+        matrix: Param<Tensor<2>>,
+    }
+
+    /// Gradients of global norm 13: (3, 4) and ((0, 12), (0, 0)).
+    fn pair() -> (Pair, GradientsParams) {
+        let device = Device::flex();
+        let module = Pair {
+            vector: Param::from_tensor(Tensor::zeros([2], &device)),
+            matrix: Param::from_tensor(Tensor::zeros([2, 2], &device)),
+        };
+        let mut grads = GradientsParams::new();
+        grads.register(module.vector.id, Tensor::<1>::from_floats([3.0, 4.0], &device));
+        grads.register(
+            module.matrix.id,
+            Tensor::<2>::from_floats([[0.0, 12.0], [0.0, 0.0]], &device),
+        );
+        (module, grads)
+    }
+
+    fn clipped(max_norm: f64) -> (Vec<f32>, f32) {
+        let (module, grads) = pair();
+        let clipped = clip_global_norm(grads, &module, max_norm);
+        let values = |id: ParamId| {
+            clipped
+                .grads
+                .get::<1>(id)
+                .expect("gradient")
+                .try_to_vec_as()
+                .expect("readable")
+        };
+        let mut all: Vec<f32> = values(module.vector.id);
+        let matrix = clipped.grads.get::<2>(module.matrix.id).expect("gradient");
+        all.extend(matrix.try_to_vec_as::<f32>().expect("readable"));
+        (all, clipped.norm.into_scalar::<f32>())
+    }
+
+    #[test]
+    fn a_long_gradient_is_scaled_as_a_whole() {
+        let (grads, norm) = clipped(6.5);
+        assert!((norm - 13.0).abs() < 1e-5, "{norm}");
+        for (value, expected) in grads.iter().zip([1.5, 2.0, 0.0, 6.0, 0.0, 0.0]) {
+            assert!((value - expected).abs() < 1e-5, "{value} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_short_gradient_stays() {
+        let (grads, norm) = clipped(14.0);
+        assert!((norm - 13.0).abs() < 1e-5, "{norm}");
+        assert_eq!(grads, [3.0, 4.0, 0.0, 12.0, 0.0, 0.0]);
+    }
+}

@@ -1,13 +1,15 @@
 //! AdamW with CLIP's decay groups, and the learning-rate schedule, from one config.
 
 use burn::{
-    module::{Module, ModuleVisitor, Param, ParamGroup},
+    module::ParamGroup,
     optim::{AdamWConfig, ModuleOptimizer},
-    tensor::Tensor,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use twinflame_model::Clip;
+use twinflame_model::{
+    Clip,
+    weights::{NamedParam, named_params},
+};
 
 use crate::on_device::OnDevice;
 use crate::schedule::{Schedule, ScheduleKind};
@@ -166,8 +168,7 @@ fn family_defaults(model: &Clip) -> (f64, f64) {
 /// AdamW for a [`ClipTask`](crate::task::ClipTask) that holds `model`, in two groups: with and without decay.
 ///
 /// Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>. open_clip's rule exempts parameters of
-/// fewer than two dimensions and those named after norms, biases or the scale, which are the same ones here:
-/// [`no_decay_paths`] lists them.
+/// fewer than two dimensions and those named after norms, biases or the scale: [`no_decay_paths`] lists them.
 #[must_use]
 pub fn adamw(config: &OptimConfig, model: &Clip) -> ModuleOptimizer {
     let (beta_2, epsilon) = family_defaults(model);
@@ -187,7 +188,11 @@ pub fn adamw(config: &OptimConfig, model: &Clip) -> ModuleOptimizer {
     adamw
         .init()
         .with_group(ParamGroup::all(), on_device(adamw.clone()), None)
-        .with_group(ParamGroup::from_paths(paths), on_device(adamw.with_weight_decay(0.0)), None)
+        .with_group(
+            ParamGroup::from_paths(paths),
+            on_device(adamw.with_weight_decay(0.0)),
+            None,
+        )
 }
 
 /// Field of [`ClipTask`](crate::task::ClipTask) that holds the trained model.
@@ -196,36 +201,20 @@ const MODEL_FIELD: &str = "model";
 /// Paths within `model` of the parameters that do not decay.
 #[must_use]
 pub fn no_decay_paths(config: &OptimConfig, model: &Clip) -> Vec<String> {
-    let mut collector = NoDecay {
-        decay_positional_embedding: config.decay_positional_embedding,
-        path: Vec::new(),
-        found: Vec::new(),
-    };
-    model.visit(&mut collector);
-    collector.found
+    named_params(model)
+        .into_iter()
+        .filter(|param| !param.is_buffer && !decays(config, param))
+        .map(|param| param.path)
+        .collect()
 }
 
-struct NoDecay {
-    decay_positional_embedding: bool,
-    path: Vec<String>,
-    found: Vec<String>,
-}
-
-impl ModuleVisitor for NoDecay {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-        let is_positional = self.path.last().is_some_and(|n| n == "positional_embedding");
-        if D < 2 || (is_positional && !self.decay_positional_embedding) {
-            self.found.push(self.path.join("."));
-        }
-    }
+/// open_clip's rule, on open_clip's names.
+fn decays(config: &OptimConfig, param: &NamedParam) -> bool {
+    let is_exempt = ["bn", "ln", "bias", "logit_scale"]
+        .iter()
+        .any(|part| param.name.contains(part));
+    let is_positional = param.name.ends_with("positional_embedding");
+    param.shape.len() >= 2 && !is_exempt && (config.decay_positional_embedding || !is_positional)
 }
 
 #[cfg(test)]

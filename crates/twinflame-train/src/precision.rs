@@ -99,3 +99,42 @@ impl ModuleMapper for Cast {
         param.map(|tensor| tensor.cast(self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::{module::ParamId, nn::LinearConfig, optim::GradientsParams, tensor::DType};
+
+    use super::*;
+
+    #[test]
+    fn a_missing_type_is_named_with_what_is_there() {
+        let error = PrecisionError {
+            precision: Precision::Bf16,
+            supported: "\"f32\", \"f16\"".to_owned(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "precision = \"bf16\" is not supported by this device; it supports \"f32\", \"f16\""
+        );
+        assert_eq!(Precision::Bf16.check(&Device::flex()), Ok(()));
+    }
+
+    #[test]
+    fn gradients_come_back_to_the_f32_master() {
+        let device = Device::flex().autodiff();
+        let master = LinearConfig::new(3, 2).init(&device);
+        for precision in [Precision::Bf16, Precision::F16] {
+            let low = precision.cast(&master);
+            let dtype = DType::from(precision.float_dtype());
+            assert_eq!(low.weight.val().dtype(), dtype);
+            let x = Tensor::<2>::ones([4, 3], &device).cast(precision.float_dtype());
+            let loss = low.forward(x).cast(FloatDType::F32).sum();
+            let grads = GradientsParams::from_grads(loss.backward(), &master);
+            let weight: ParamId = master.weight.id;
+            let grad = grads.get::<2>(weight).expect("gradient of the master");
+            assert_eq!(grad.dtype(), DType::F32);
+            assert_eq!(grad.try_to_vec_as::<f32>().expect("readable"), [4.0; 6]);
+            assert_eq!(master.weight.val().dtype(), DType::F32);
+        }
+    }
+}

