@@ -13,7 +13,7 @@ use twinflame::train::recipe::ResolvedRecipe;
 use twinflame::train::task::{ClipTask, TaskConfig};
 use twinflame_tests::device;
 
-/// Largest relative difference of a loss. Rounding grows with each step; measured on wgpu: below 2e-4 after 20.
+/// Largest relative difference of a loss: rounding, which grows with each step.
 const TOLERANCE: f64 = 1e-3;
 
 /// Losses of [`losses`] on burn's flex. A change of numerics changes them: it belongs into CHANGELOG.md with both values.
