@@ -1,7 +1,7 @@
 //! Image-text data for Twinflame: files to batches, on the host.
 //!
 //! - [`dataset`]: where samples come from: the embedded emoji set, a folder with a caption table, ALBEF's JSON lists
-//! - [`decode`], [`resize`], [`transform`]: files to pixels as open_clip and Pillow have them
+//! - [`mod@decode`], [`resize`], [`transform`]: files to pixels as open_clip and Pillow have them
 //! - [`tokenizer`], [`caption`]: texts to ids, and which text of a picture a training step shows
 //! - [`loader`]: worker threads that turn samples into [`ImageTextBatch`]es, in an order and with an augmentation that
 //!   depend on the seed, the pass over the data and the sample index alone

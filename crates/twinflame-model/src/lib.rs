@@ -1,4 +1,4 @@
-//! CLIP as pure [burn](burn) modules.
+//! CLIP as pure [burn] modules.
 //!
 //! A [`ClipConfig`] describes a model, by [name](ClipConfig::named) or as open_clip's JSON; [`ClipConfig::init`] makes
 //! a [`Clip`] on a device. Image encoders are [`image::Vit`] and [`image::ModifiedResNet`], text encoders
