@@ -10,8 +10,8 @@ use super::{
     ContrastiveLoss, MatchingAccuracy, Targets, add_bias, clip::normalize_rows, scaled_similarities, siglip::signs,
 };
 
-/// Logits that one block holds: 16 MiB in f32, of which a handful live at once. A batch of 2,048 is one block.
-const BLOCK_ELEMENTS: usize = 1 << 22;
+/// Logits that one block holds: 4 MiB in f32, of which about ten live at once. A batch of 1,024 is one block.
+const BLOCK_ELEMENTS: usize = 1 << 20;
 
 /// Below every logit, and far enough from the end of f32 that differences stay finite.
 const LOWEST: f64 = -1e30;

@@ -34,6 +34,9 @@ pub const MAX_LOGIT_SCALE: f64 = 4.605_170_185_988_092;
 ///
 /// burn's `grads_accumulation` must stay off: it would add up losses of small batches instead of enlarging the batch.
 /// That is what [`ClipTaskConfig::micro_batch_size`] is for.
+///
+/// # Panics
+/// A step panics if its batch is empty; in training also if the model is not on an autodiff device.
 #[derive(Module, Debug)]
 pub struct ClipTask {
     /// What is trained.

@@ -7,7 +7,6 @@ use burn::{
     tensor::{ExecutionError, Tensor, TensorReadError},
     train::metric::ItemLazy,
 };
-
 use twinflame_model::loss::LossScore;
 
 /// What a training or validation step reports.
@@ -16,7 +15,7 @@ use twinflame_model::loss::LossScore;
 /// transfer. Copies share the result, so several metrics cost one readback.
 #[derive(Clone, Debug)]
 pub struct ClipStepOutput {
-    /// `[3 + 1 + (1) + (3)]`: scores, scale, and what [`Layout`] says.
+    /// Loss and two accuracies, the scale, the norm if there is one, and the average's loss and accuracies.
     packed: Tensor<1>,
     layout: Layout,
     read: Arc<OnceLock<ClipStepValues>>,
