@@ -214,13 +214,6 @@ impl VisionConfig {
         }
     }
 
-    /// Number of patches that patch dropout keeps of each image in training: at least one. `None` without patch
-    /// dropout.
-    pub fn num_kept_patches(&self) -> Option<usize> {
-        let patches = self.num_patches()?;
-        (self.patch_dropout > 0.0).then(|| ((patches as f64 * (1.0 - self.patch_dropout)) as usize).max(1))
-    }
-
     pub(crate) fn num_patches_of(&self, patch_size: usize) -> usize {
         (self.image_size / patch_size).pow(2)
     }
@@ -388,15 +381,5 @@ mod tests {
         assert!(broken("rn50", &|c| c.text_cfg.heads = 7).contains("heads"));
         assert!(broken("rn50", &|c| c.text_cfg.context_length = 2).contains("context_length"));
         assert!(broken("rn50", &|c| c.text_cfg.pool = TextPool::Eos(49408)).contains("49408"));
-    }
-
-    #[test]
-    fn patch_dropout_keeps_at_least_one() {
-        let mut config = ClipConfig::named("vit-b-32").unwrap().vision_cfg;
-        assert_eq!(config.num_kept_patches(), None);
-        config.patch_dropout = 0.5;
-        assert_eq!(config.num_kept_patches(), Some(24));
-        config.patch_dropout = 0.999;
-        assert_eq!(config.num_kept_patches(), Some(1));
     }
 }
