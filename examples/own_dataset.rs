@@ -19,6 +19,7 @@ use twinflame::data::tokenizer::{Tokenizer, TokenizerConfig};
 use twinflame::data::transform::{Transform, TransformConfig};
 use twinflame::data::{ImageTextLoader, LoaderConfig, LoaderMode, Pipeline, Source};
 use twinflame::model::ClipConfig;
+use twinflame::train::metric::spec;
 use twinflame::train::optim::{OptimConfig, adamw};
 use twinflame::train::task::{ClipTask, ClipTaskConfig};
 
@@ -159,8 +160,8 @@ fn main() -> anyhow::Result<()> {
                 let values = output.item.values()?;
                 println!(
                     "step {step:3}: loss {:.3}, right pictures {:.0} %",
-                    values.model.loss,
-                    100.0 * values.model.accuracy_t2i
+                    values.loss(),
+                    values.get(&spec::ACCURACY_T2I).unwrap_or_default()
                 );
             }
         }

@@ -57,7 +57,7 @@ fn losses() -> Vec<f64> {
     for batch in loader.iter() {
         let output = task.step(batch.unwrap());
         task = task.optimize(&mut optimizer, recipe.optim.lr.into(), output.grads);
-        losses.push(output.item.values().unwrap().model.loss);
+        losses.push(output.item.values().unwrap().loss());
     }
     assert_eq!(losses.len(), EXPECTED.len());
     losses

@@ -74,7 +74,7 @@ fn learn(preset: &str, config: ClipTaskConfig) -> (Vec<f64>, ClipTask) {
     let mut losses = Vec::new();
     for step in 0..MAX_STEPS {
         let output = TrainStep::step(&task, batch.clone());
-        losses.push(output.item.values().unwrap().model.loss);
+        losses.push(output.item.values().unwrap().loss());
         if losses[losses.len() - 1] < GOAL {
             break;
         }

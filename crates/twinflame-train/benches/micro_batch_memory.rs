@@ -86,7 +86,7 @@ fn measure(config: &ClipConfig, batch_size: usize, micro_batch_size: usize) {
     let mut task = ClipTask::new(model, task, 0.0, Normalization::default()).unwrap();
     for _ in 0..2 {
         let output = TrainStep::step(&task, batch(config, batch_size));
-        assert!(output.item.values().unwrap().model.loss.is_finite());
+        assert!(output.item.values().unwrap().loss().is_finite());
         task = task.optimize(&mut optimizer, 1e-4.into(), output.grads);
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();

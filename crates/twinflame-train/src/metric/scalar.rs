@@ -10,16 +10,18 @@ use burn::train::metric::{
 };
 
 use super::{MetricSpec, Scores, spec};
-use crate::task::{ClipStepOutput, ClipStepValues};
+use crate::task::StepOutput;
 use crate::watchdog::Watchdog;
 
 /// Where a metric's value comes from.
 #[derive(Clone)]
 enum Source {
     /// From what each step computed.
-    Step(fn(&ClipStepValues, &MetricMetadata) -> Option<f64>),
+    Step,
+    /// From what the trainer knows about each step.
+    Trainer(fn(&MetricMetadata) -> Option<f64>),
     /// From the seconds that each step took.
-    Time(fn(&ClipStepOutput, f64) -> f64),
+    Time(fn(&StepOutput, f64) -> f64),
     /// From the figures of the whole validation set.
     Score(Scores),
 }
@@ -36,9 +38,15 @@ pub struct ScalarMetric {
 }
 
 impl ScalarMetric {
-    /// A metric that reads each step; `None` leaves the step out.
-    pub fn step(spec: &'static MetricSpec, read: fn(&ClipStepValues, &MetricMetadata) -> Option<f64>) -> Self {
-        Self::new(spec, Source::Step(read))
+    /// A metric that shows what each step reports under `spec`; a step without it is left out.
+    pub fn step(spec: &'static MetricSpec) -> Self {
+        Self::new(spec, Source::Step)
+    }
+
+    /// The learning rate of each step.
+    pub fn learning_rate() -> Self {
+        let read = |metadata: &MetricMetadata| metadata.lr.as_ref().map(|lr| lr.base());
+        Self::new(&spec::LEARNING_RATE, Source::Trainer(read))
     }
 
     /// Pairs per second: how fast steps arrive, whatever the device does in between.
@@ -92,7 +100,7 @@ impl ScalarMetric {
 }
 
 impl Metric for ScalarMetric {
-    type Input = ClipStepOutput;
+    type Input = StepOutput;
 
     fn name(&self) -> MetricName {
         Arc::new(self.spec.title.to_owned())
@@ -106,13 +114,10 @@ impl Metric for ScalarMetric {
         .into()
     }
 
-    fn update(
-        &mut self,
-        input: &ClipStepOutput,
-        metadata: &MetricMetadata,
-    ) -> Result<SerializedEntry, TensorReadError> {
+    fn update(&mut self, input: &StepOutput, metadata: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
         let value = match &self.source {
-            Source::Step(read) => read(&input.values()?, metadata),
+            Source::Step => input.values()?.get(self.spec),
+            Source::Trainer(read) => read(metadata),
             Source::Time(read) => self.last_update.map(|last| read(input, last.elapsed().as_secs_f64())),
             Source::Score(scores) => scores.get(self.spec.key),
         };

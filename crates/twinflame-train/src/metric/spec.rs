@@ -18,6 +18,14 @@ pub struct MetricSpec {
 }
 
 impl MetricSpec {
+    /// A number as tasks compute it in the unit of this quantity: shares, 0 to 1, become percent.
+    pub(crate) fn in_unit(&self, value: f64) -> f64 {
+        match self.unit {
+            Some("%") => 100.0 * value,
+            _ => value,
+        }
+    }
+
     /// A value with its unit, as the dashboard and plain lines show it.
     pub fn show(&self, value: f64) -> String {
         // A learning rate of 2.5e-7 is not 0.
@@ -125,6 +133,9 @@ pub const RECALL_T2I_5: MetricSpec = share("recall_t2i_5", "R@5 text to image", 
 pub const EMA_RECALL_I2T_1: MetricSpec = share("ema_recall_i2t_1", "EMA R@1 image to text", "EMA R@1 i>t");
 /// Recall of the averaged weights.
 pub const EMA_RECALL_T2I_1: MetricSpec = share("ema_recall_t2i_1", "EMA R@1 text to image", "EMA R@1 t>i");
+
+/// Recall of the trained weights.
+pub const RECALLS: [&MetricSpec; 4] = [&RECALL_I2T_1, &RECALL_T2I_1, &RECALL_I2T_5, &RECALL_T2I_5];
 
 /// Every quantity.
 pub const ALL: [&MetricSpec; 15] = [

@@ -2,10 +2,10 @@
 
 use burn::train::metric::Adaptor;
 
-use crate::task::ClipStepOutput;
+use crate::task::StepOutput;
 
-impl Adaptor<ClipStepOutput> for ClipStepOutput {
-    fn adapt(&self) -> ClipStepOutput {
+impl Adaptor<StepOutput> for StepOutput {
+    fn adapt(&self) -> StepOutput {
         self.clone()
     }
 }

@@ -13,6 +13,7 @@ use super::error::RunError;
 use super::folder::RunFolder;
 use super::parts::build_task;
 use crate::recipe::ResolvedRecipe;
+use crate::task::Task;
 
 /// A model with everything that its inputs have to go through.
 #[derive(Clone)]
@@ -53,6 +54,7 @@ pub fn load(path: &Path, device: &Device) -> Result<LoadedModel, RunError> {
         .try_load_record(record)
         .map_err(CheckpointError::record(&record_file))?
         .valid();
+    let Task::Clip(task) = task;
     let transform = &recipe.recipe.transform;
     Ok(LoadedModel {
         model: task.model,

@@ -10,13 +10,12 @@ use twinflame_data::{ImageTextLoader, LoaderMode, Pipeline, Source, Tokenizer, T
 
 use super::checkpoint::{Checkpoint, CheckpointError, Records};
 use super::error::RunError;
-use crate::optim::adamw;
 use crate::recipe::ResolvedRecipe;
-use crate::task::{ClipTask, TaskConfig};
+use crate::task::{ClipTask, Task, TaskConfig};
 
 /// Everything that a run trains with.
 pub(super) struct Parts {
-    pub(super) task: ClipTask,
+    pub(super) task: Task,
     pub(super) optim: ModuleOptimizer,
     pub(super) schedule: ModuleLrScheduler,
     pub(super) warmup_steps: usize,
@@ -54,7 +53,7 @@ impl Parts {
         let schedule = config.optim.schedule(num_steps as u64)?;
         let task = build_task(recipe, device)?;
         Ok(Self {
-            optim: adamw(&config.optim, &task.model),
+            optim: task.optimizer(&config.optim),
             warmup_steps: schedule.warmup_steps as usize,
             schedule: schedule.into(),
             task,
@@ -83,17 +82,14 @@ impl Parts {
 }
 
 /// The task with the initial weights of the recipe's seed, on the autodiff side of `device`.
-pub(super) fn build_task(recipe: &ResolvedRecipe, device: &Device) -> Result<ClipTask, RunError> {
+pub(super) fn build_task(recipe: &ResolvedRecipe, device: &Device) -> Result<Task, RunError> {
     let TaskConfig::Clip(task) = &recipe.recipe.task;
     let device = device.clone().without_autodiff().autodiff();
     let model = recipe.model.init(recipe.recipe.seed, &device);
     let normalization = recipe.recipe.transform.normalization();
-    Ok(ClipTask::new(
-        model,
-        task.clone(),
-        recipe.model.vision_cfg.patch_dropout,
-        normalization,
-    )?)
+    let patch_dropout = recipe.model.vision_cfg.patch_dropout;
+    let task = ClipTask::new(model, task.clone(), patch_dropout, normalization)?;
+    Ok(Task::Clip(task))
 }
 
 /// Opens `data.train` or `data.valid`.

@@ -24,7 +24,7 @@ use super::state::{Best, RunState};
 use super::validate::Validation;
 use crate::metric::Scores;
 use crate::recipe::RunConfig;
-use crate::task::ClipTask;
+use crate::task::Task;
 use crate::watchdog::Watchdog;
 
 /// Everything that the loop needs and that does not change.
@@ -55,7 +55,7 @@ pub(super) struct End {
     pub(super) checkpoint: Option<Checkpoint>,
 }
 
-/// Trains a [`ClipTask`] by [`Plan`].
+/// Trains a [`Task`] by [`Plan`].
 pub(super) struct StepStrategy {
     pub(super) plan: Plan,
     pub(super) mailbox: Mailbox,
@@ -64,15 +64,15 @@ pub(super) struct StepStrategy {
     pub(super) end: Arc<Mutex<Option<End>>>,
 }
 
-impl SupervisedLearningStrategy<ClipTask> for StepStrategy {
+impl SupervisedLearningStrategy<Task> for StepStrategy {
     fn fit(
         &self,
-        components: TrainingComponents<ClipTask>,
-        learner: Learner<ClipTask>,
-        train: TrainLoader<ClipTask>,
-        valid: ValidLoader<ClipTask>,
+        components: TrainingComponents<Task>,
+        learner: Learner<Task>,
+        train: TrainLoader<Task>,
+        valid: ValidLoader<Task>,
         _starting_epoch: usize,
-    ) -> (ClipTask, SupervisedTrainingEventProcessor<ClipTask>) {
+    ) -> (Task, SupervisedTrainingEventProcessor<Task>) {
         let mut training = Training {
             strategy: self,
             plan: &self.plan,
@@ -107,9 +107,9 @@ enum Pause {
 struct Training<'a> {
     strategy: &'a StepStrategy,
     plan: &'a Plan,
-    learner: Learner<ClipTask>,
-    events: SupervisedTrainingEventProcessor<ClipTask>,
-    checkpointer: Option<LearningCheckpointer<ClipTask>>,
+    learner: Learner<Task>,
+    events: SupervisedTrainingEventProcessor<Task>,
+    checkpointer: Option<LearningCheckpointer<Task>>,
     store: Arc<EventStoreClient>,
     interrupter: Interrupter,
     state: RunState,
@@ -118,7 +118,7 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    fn run(&mut self, train: &TrainLoader<ClipTask>, valid: &ValidLoader<ClipTask>) -> Result<Outcome, RunError> {
+    fn run(&mut self, train: &TrainLoader<Task>, valid: &ValidLoader<Task>) -> Result<Outcome, RunError> {
         if self.state.epoch > 0 {
             // burn has just announced epoch 1.
             let done = LearnerEvent::EndEpoch(self.state.epoch);
@@ -155,7 +155,7 @@ impl Training<'_> {
         Ok(Outcome::Finished)
     }
 
-    fn train_epoch(&mut self, train: &TrainLoader<ClipTask>) -> Result<Pause, RunError> {
+    fn train_epoch(&mut self, train: &TrainLoader<Task>) -> Result<Pause, RunError> {
         let start = LearnerEvent::StartSplit {
             epoch_number: self.state.epoch + 1,
             total_items: train.num_items(),
@@ -218,7 +218,7 @@ impl Training<'_> {
     }
 
     /// Loss and accuracy of every batch, then recall of the whole set; `None` when asked to stop meanwhile.
-    fn validate(&mut self, valid: &ValidLoader<ClipTask>, epoch: usize) -> Result<Option<f64>, RunError> {
+    fn validate(&mut self, valid: &ValidLoader<Task>, epoch: usize) -> Result<Option<f64>, RunError> {
         let start = LearnerEvent::StartSplit {
             epoch_number: epoch,
             total_items: valid.num_items(),
@@ -239,8 +239,7 @@ impl Training<'_> {
             let loss = output
                 .values()
                 .map_err(|error| RunError::Training(error.to_string()))?
-                .model
-                .loss;
+                .loss();
             validation.add_loss(loss, pairs);
             // The last one is shown when the figures of the whole set are known.
             if let Some(item) = last.replace(TrainingItem::new(

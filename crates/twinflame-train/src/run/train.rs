@@ -24,7 +24,7 @@ use super::terminal;
 use crate::logger::{self, JsonlLogger, PlainRenderer, TensorBoardLogger};
 use crate::metric::{Scores, set};
 use crate::recipe::ResolvedRecipe;
-use crate::task::{ClipTask, LossKind, TaskConfig};
+use crate::task::Task;
 use crate::watchdog::Watchdog;
 
 /// Trains by a recipe in a new folder `<runs_dir>/<name>-<n>`.
@@ -84,7 +84,7 @@ fn launch(
         (options.notify)(note);
     }
     let (mailbox, posts) = Mailbox::new();
-    let watchdog = Arc::new(watchdog(recipe, &parts));
+    let watchdog = Arc::new(watchdog(&parts));
     let scores = Scores::default();
     let end = Arc::new(Mutex::new(None));
     let num_steps = parts.num_steps;
@@ -108,8 +108,7 @@ fn launch(
     let epochs = num_steps.div_ceil(parts.train.num_batches().max(1));
     let metrics = folder.metrics_file();
     let events = folder.tensorboard_dir();
-    let TaskConfig::Clip(task) = &recipe.recipe.task;
-    let mut training = SupervisedTraining::<ClipTask>::new(folder.path(), Arc::new(parts.train), Arc::new(parts.valid))
+    let mut training = SupervisedTraining::<Task>::new(folder.path(), Arc::new(parts.train), Arc::new(parts.valid))
         .num_epochs(epochs)
         .label(&recipe.recipe.name)
         .with_interrupter(options.interrupter.clone())
@@ -125,7 +124,7 @@ fn launch(
         log_every_steps: recipe.recipe.run.log_every_steps,
         watchdog: watchdog.clone(),
     };
-    training = set::register(training, task, &watchdog, &scores);
+    training = set::register(training, &parts.task, &watchdog, &scores);
     training = training.renderer(renderer(plain, &start, options));
     let learner = Learner::new(parts.task, parts.optim, parts.schedule);
     run_to_the_end(training, learner)?;
@@ -164,7 +163,7 @@ fn summary(
 }
 
 /// Runs burn's trainer and drops its result, which closes the dashboard.
-fn run_to_the_end(training: SupervisedTraining<ClipTask>, learner: Learner<ClipTask>) -> Result<(), RunError> {
+fn run_to_the_end(training: SupervisedTraining<Task>, learner: Learner<Task>) -> Result<(), RunError> {
     // "Kill" in the dashboard is a panic in burn's threads; to the user it is a choice and no fault.
     let launched = catch_unwind(AssertUnwindSafe(|| drop(training.launch(learner))));
     launched.or_else(|panic| match is_kill(panic.as_ref()) {
@@ -183,16 +182,14 @@ fn is_kill(panic: &(dyn std::any::Any + Send)) -> bool {
     clippy::arc_with_non_send_sync,
     reason = "burn asks for an Arc and uses it in this thread only"
 )]
-fn custom(strategy: StepStrategy) -> burn::train::CustomLearningStrategy<ClipTask> {
+fn custom(strategy: StepStrategy) -> burn::train::CustomLearningStrategy<Task> {
     Arc::new(strategy)
 }
 
-fn watchdog(recipe: &ResolvedRecipe, parts: &Parts) -> Watchdog {
-    let TaskConfig::Clip(task) = &recipe.recipe.task;
-    match task.loss {
-        LossKind::Clip => Watchdog::new(parts.warmup_steps),
-        // Chance is not ln(batch) for the sigmoid loss.
-        LossKind::Siglip => Watchdog::new(usize::MAX),
+fn watchdog(parts: &Parts) -> Watchdog {
+    match parts.task.chance_is_ln_batch() {
+        true => Watchdog::new(parts.warmup_steps),
+        false => Watchdog::new(usize::MAX),
     }
 }
 

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use twinflame_data::ImageTextBatch;
-use twinflame_model::{Clip, Pass};
 
 use crate::eval::{EvalError, RetrievalReport, pair_retrieval};
 use crate::metric::spec;
 use crate::recipe::BestMetric;
-use crate::task::ClipTask;
+use crate::task::{Embeddings, Task};
 
 /// Recall is shown at 1 and 5.
 const KS: [usize; 2] = [1, 5];
 
 /// Embeddings of the pairs seen so far, for recall over the whole set.
 pub(super) struct Validation {
-    task: ClipTask,
+    task: Task,
     model: Gathered,
     average: Gathered,
     image_ids: Vec<i64>,
@@ -41,7 +40,7 @@ pub(super) struct Figures {
 
 impl Validation {
     /// Begins with the weights of `task`, which must be off autodiff.
-    pub(super) fn new(task: ClipTask) -> Self {
+    pub(super) fn new(task: Task) -> Self {
         Self {
             task,
             model: Gathered::default(),
@@ -54,15 +53,15 @@ impl Validation {
     }
 
     /// The task whose weights are validated.
-    pub(super) fn task(&self) -> &ClipTask {
+    pub(super) fn task(&self) -> &Task {
         &self.task
     }
 
     /// Embeds a batch.
     pub(super) fn gather(&mut self, batch: &ImageTextBatch) {
-        self.model.push(&self.task, &self.task.model, batch);
-        if let Some(ema) = &self.task.ema {
-            self.average.push(&self.task, ema, batch);
+        self.model.push(self.task.embed(batch));
+        if let Some(averaged) = self.task.embed_averaged(batch) {
+            self.average.push(averaged);
         }
         self.image_ids.extend(&batch.image_ids);
         self.caption_ids.extend(&batch.caption_ids);
@@ -88,7 +87,7 @@ impl Validation {
             (spec::RECALL_T2I_5.key, percent(report.text_to_image.recall_at(5))),
         ]);
         let mut judged = report;
-        if self.task.ema.is_some() {
+        if !self.average.images.is_empty() {
             judged = self.average.retrieval(&self.image_ids, &self.caption_ids)?;
             values.insert(spec::EMA_RECALL_I2T_1.key, percent(judged.image_to_text.recall_at(1)));
             values.insert(spec::EMA_RECALL_T2I_1.key, percent(judged.text_to_image.recall_at(1)));
@@ -103,14 +102,9 @@ impl Validation {
 }
 
 impl Gathered {
-    fn push(&mut self, task: &ClipTask, model: &Clip, batch: &ImageTextBatch) {
-        let size = task.config().micro_batch_size.unwrap_or(batch.len()).max(1);
-        for start in (0..batch.len()).step_by(size) {
-            let inputs = task.upload(batch, start..(start + size).min(batch.len()), Pass::Eval);
-            let output = model.forward(inputs.images, inputs.tokens, Pass::Eval);
-            self.images.push(output.image_embeds);
-            self.texts.push(output.text_embeds);
-        }
+    fn push(&mut self, embeds: Embeddings) {
+        self.images.push(embeds.images);
+        self.texts.push(embeds.texts);
     }
 
     fn retrieval(self, image_ids: &[i64], caption_ids: &[i64]) -> Result<RetrievalReport, EvalError> {

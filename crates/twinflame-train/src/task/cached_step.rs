@@ -13,15 +13,9 @@ use twinflame_model::{
 };
 
 use super::{
-    StepInputs,
+    Embeddings, StepInputs,
     clip_task::{ClipTask, StepGradients, embed_images, embed_texts},
 };
-
-/// Unit-length embeddings of a whole batch, without graph.
-pub(super) struct Embeddings {
-    pub(super) images: Tensor<2>,
-    pub(super) texts: Tensor<2>,
-}
 
 impl ClipTask {
     /// Loss and gradients with only `micro_batch_size` pairs on the device at a time.

@@ -15,12 +15,13 @@ use twinflame_model::{
 };
 
 use super::{
-    ClipStepOutput, ClipTaskConfig, DeviceBatch, StepInputs, TargetKind, TaskError,
+    ClipTaskConfig, DeviceBatch, Embeddings, ShownMetrics, StepInputs, StepOutput, TargetKind, TaskError,
     upload::{HostInputs, upload_ids},
 };
 use crate::{
     ema::{averaged_copy, update_average},
     grad_norm::clip_global_norm,
+    metric::{MetricSpec, spec},
     precision::Precision,
 };
 
@@ -99,6 +100,26 @@ impl ClipTask {
     #[must_use]
     pub fn config(&self) -> &ClipTaskConfig {
         &self.settings.config
+    }
+
+    /// What a run of this task shows.
+    #[must_use]
+    pub fn metrics(&self) -> ShownMetrics {
+        let mut shown = ShownMetrics {
+            train: vec![
+                &spec::LOSS,
+                &spec::ACCURACY_I2T,
+                &spec::ACCURACY_T2I,
+                &spec::LOGIT_SCALE,
+            ],
+            valid: vec![&spec::LOSS, &spec::ACCURACY_I2T, &spec::ACCURACY_T2I],
+            scores: spec::RECALLS.to_vec(),
+        };
+        if self.config().ema_decay.is_some() {
+            shown.valid.push(&spec::EMA_LOSS);
+            shown.scores.extend([&spec::EMA_RECALL_I2T_1, &spec::EMA_RECALL_T2I_1]);
+        }
+        shown
     }
 
     /// The device of the model, without autodiff: a batch is a constant of the graph.
@@ -187,10 +208,15 @@ impl ClipTask {
         }
     }
 
-    /// Loss and accuracy of `model` on a batch, without graph, micro-batch by micro-batch.
-    fn score(&self, model: &Clip, batch: &ImageTextBatch) -> LossScore {
+    /// Embeds a batch with `model`, without graph, micro-batch by micro-batch.
+    pub(super) fn embed(&self, model: &Clip, batch: &ImageTextBatch) -> Embeddings {
         let size = self.config().micro_batch_size.unwrap_or(batch.len());
-        let embeds = self.embed_in_parts(model, &self.host_inputs(batch), size, Pass::Eval);
+        self.embed_in_parts(model, &self.host_inputs(batch), size, Pass::Eval)
+    }
+
+    /// Loss and accuracy of `model` on a batch.
+    fn score(&self, model: &Clip, batch: &ImageTextBatch) -> LossScore {
+        let embeds = self.embed(model, batch);
         self.config().loss.loss().score(
             embeds.images,
             embeds.texts,
@@ -249,11 +275,20 @@ fn update_value<const D: usize>(
     })
 }
 
+/// Loss and accuracies of a batch, ready to report.
+fn matching(score: LossScore) -> [(&'static MetricSpec, Tensor<1>); 3] {
+    [
+        (&spec::LOSS, score.loss),
+        (&spec::ACCURACY_I2T, score.accuracy.image_to_text),
+        (&spec::ACCURACY_T2I, score.accuracy.text_to_image),
+    ]
+}
+
 impl TrainStep for ClipTask {
     type Input = ImageTextBatch;
-    type Output = ClipStepOutput;
+    type Output = StepOutput;
 
-    fn step(&self, batch: ImageTextBatch) -> TrainOutput<ClipStepOutput> {
+    fn step(&self, batch: ImageTextBatch) -> TrainOutput<StepOutput> {
         let StepGradients { grads, score } = self.gradients(&self.host_inputs(&batch), &self.targets(&batch));
         // Here and not in `optimize`, which has no way to report the norm.
         let (grads, norm) = match self.config().max_grad_norm {
@@ -263,8 +298,10 @@ impl TrainStep for ClipTask {
             }
             None => (grads, None),
         };
-        let item =
-            ClipStepOutput::new(score, self.model.logit_scale.val(), norm, None).of_batch(batch.len(), batch.data_wait);
+        let mut numbers = matching(score).to_vec();
+        numbers.push((&spec::LOGIT_SCALE, self.model.logit_scale.val().exp()));
+        numbers.extend(norm.map(|norm| (&spec::GRAD_NORM, norm)));
+        let item = StepOutput::new(numbers, batch.len(), batch.data_wait);
         TrainOutput { grads, item }
     }
 
@@ -275,11 +312,13 @@ impl TrainStep for ClipTask {
 
 impl InferenceStep for ClipTask {
     type Input = ImageTextBatch;
-    type Output = ClipStepOutput;
+    type Output = StepOutput;
 
-    fn step(&self, batch: ImageTextBatch) -> ClipStepOutput {
-        let score = self.score(&self.model, &batch);
-        let average = self.ema.as_ref().map(|ema| self.score(ema, &batch));
-        ClipStepOutput::new(score, self.model.logit_scale.val(), None, average).of_batch(batch.len(), batch.data_wait)
+    fn step(&self, batch: ImageTextBatch) -> StepOutput {
+        let mut numbers = matching(self.score(&self.model, &batch)).to_vec();
+        if let Some(ema) = &self.ema {
+            numbers.push((&spec::EMA_LOSS, self.score(ema, &batch).loss));
+        }
+        StepOutput::new(numbers, batch.len(), batch.data_wait)
     }
 }

@@ -1,11 +1,12 @@
 //! Tasks: a model, a loss and a training step.
 //!
 //! A task exists because burn's `TrainStep` must be implemented on a module of our own, and it keeps training out of
-//! the models. [`ClipTask`] trains a CLIP; its config is [`ClipTaskConfig`].
+//! the models. [`ClipTask`] trains a CLIP; its config is [`ClipTaskConfig`]. [`Task`] is any of them.
 
 mod cached_step;
 mod clip_task;
 mod config;
+mod kind;
 mod output;
 mod patch_dropout;
 #[cfg(test)]
@@ -14,6 +15,8 @@ mod upload;
 
 pub use clip_task::{ClipTask, MAX_LOGIT_SCALE, StepGradients};
 pub use config::{ClipTaskConfig, LossKind, TargetKind, TaskConfig, TaskError};
-pub use output::{ClipStepOutput, ClipStepValues, MatchingValues};
+pub(crate) use kind::Embeddings;
+pub use kind::{ShownMetrics, Task};
+pub use output::{StepOutput, StepValues};
 pub use patch_dropout::{kept_patches, num_kept_patches};
 pub use upload::{DeviceBatch, StepInputs, upload_pixels};

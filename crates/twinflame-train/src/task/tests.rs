@@ -11,6 +11,7 @@ use twinflame_model::{ClipConfig, Pass, weights::to_open_clip_tensors};
 
 use super::*;
 use crate::{
+    metric::spec,
     optim::{OptimConfig, adamw},
     precision::Precision,
 };
@@ -96,9 +97,9 @@ fn both_passes_drop_the_same_patches_and_targets_hold_across_micro_batches() {
         expected.item.values().expect("readable"),
         actual.item.values().expect("readable"),
     );
-    assert!((e.model.loss - a.model.loss).abs() < 1e-5, "{e:?} {a:?}");
-    assert_eq!(e.model.accuracy_i2t, a.model.accuracy_i2t);
-    assert_eq!(e.model.accuracy_t2i, a.model.accuracy_t2i);
+    assert!((e.loss() - a.loss()).abs() < 1e-5, "{e:?} {a:?}");
+    assert_eq!(e.get(&spec::ACCURACY_I2T), a.get(&spec::ACCURACY_I2T));
+    assert_eq!(e.get(&spec::ACCURACY_T2I), a.get(&spec::ACCURACY_T2I));
     let (expected, actual) = (flat(&whole, &expected.grads), flat(&parts, &actual.grads));
     assert_eq!(expected.len(), actual.len());
     for ((_, expected), (_, actual)) in expected.iter().zip(&actual) {
@@ -118,15 +119,13 @@ fn dropping_patches_changes_training_and_not_evaluation() {
             .item
             .values()
             .expect("readable")
-            .model
-            .loss
+            .loss()
     };
     let valid = |task: &ClipTask| {
         InferenceStep::step(task, batch.clone())
             .values()
             .expect("readable")
-            .model
-            .loss
+            .loss()
     };
     assert!((train(&all) - train(&some)).abs() > 1e-4);
     assert!((valid(&all) - valid(&some)).abs() < 1e-6);
@@ -170,8 +169,8 @@ fn the_average_is_evaluated_beside_the_weights_and_is_not_trained() {
     let mut optimizer = adamw(&optim, &task.model);
     let output = TrainStep::step(&task, batch.clone());
     let values = output.item.values().expect("readable");
-    assert!(values.grad_norm.expect("clipping is on") > 1e-3);
-    assert_eq!(values.average, None);
+    assert!(values.get(&spec::GRAD_NORM).expect("clipping is on") > 1e-3);
+    assert_eq!(values.get(&spec::EMA_LOSS), None);
     task = task.optimize(&mut optimizer, 1e-2.into(), output.grads);
     let after = to_open_clip_tensors(&task.model).expect("readable");
     let average = to_open_clip_tensors(task.ema.as_ref().expect("average")).expect("readable");
@@ -185,9 +184,9 @@ fn the_average_is_evaluated_beside_the_weights_and_is_not_trained() {
         }
     }
     let valid = InferenceStep::step(&task, batch).values().expect("readable");
-    let average = valid.average.expect("average");
-    assert!((average.loss - valid.model.loss).abs() > 1e-6, "{valid:?}");
-    assert_eq!(valid.grad_norm, None);
+    let average = valid.get(&spec::EMA_LOSS).expect("average");
+    assert!((average - valid.loss()).abs() > 1e-6, "{valid:?}");
+    assert_eq!(valid.get(&spec::GRAD_NORM), None);
 }
 
 #[test]
@@ -203,7 +202,7 @@ fn low_precision_follows_f32() {
         let mut losses = Vec::new();
         for _ in 0..5 {
             let output = TrainStep::step(&task, batch.clone());
-            losses.push(output.item.values().expect("readable").model.loss);
+            losses.push(output.item.values().expect("readable").loss());
             task = task.optimize(&mut optimizer, 2e-4.into(), output.grads);
         }
         losses
