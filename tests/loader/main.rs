@@ -34,6 +34,7 @@ fn transform_config() -> TransformConfig {
         affine: Some(AffineConfig {
             scale: [0.5, 1.2],
             rotation_degrees: 15.0,
+            translate: 0.1,
         }),
         flip_probability: 0.5,
         rand_augment: Some(RandAugmentConfig::default()),

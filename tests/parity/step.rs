@@ -18,7 +18,7 @@ use twinflame::{
     },
     train::{
         optim::{OptimConfig, adamw, no_decay_paths},
-        schedule::{Schedule, ScheduleKind},
+        schedule::{Cooldown, Schedule, ScheduleKind},
         task::{ClipTask, ClipTaskConfig, DeviceBatch, LossKind},
     },
 };
@@ -328,13 +328,17 @@ fn learning_rates_are_open_clips() {
         let kind = match case["kind"].as_str().unwrap() {
             "cosine_lr" => ScheduleKind::Cosine,
             "const_lr" => ScheduleKind::Constant,
-            // An option of open_clip that is not one of ours.
-            "const_lr_cooldown" => continue,
+            "const_lr_cooldown" => ScheduleKind::ConstantCooldown,
             other => panic!("unknown schedule {other}"),
         };
         let number = |key: &str| case[key].as_u64().unwrap();
         let base = case["base_lr"].as_f64().unwrap();
-        let mut schedule = Schedule::new(base, number("warmup"), number("steps"), kind);
+        let cooldown = (kind == ScheduleKind::ConstantCooldown).then(|| Cooldown {
+            steps: number("cooldown_steps"),
+            power: case["power"].as_f64().unwrap(),
+            end_lr: case["end_lr"].as_f64().unwrap(),
+        });
+        let mut schedule = Schedule::new(base, number("warmup"), number("steps"), kind).with_cooldown(cooldown);
         for (step, expected) in case["lr"].as_array().unwrap().iter().enumerate() {
             let (lr, expected) = (schedule.step(), expected.as_f64().unwrap());
             assert!(

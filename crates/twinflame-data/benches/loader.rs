@@ -39,6 +39,7 @@ fn transform() -> Transform {
         affine: Some(AffineConfig {
             scale: [0.5, 1.2],
             rotation_degrees: 15.0,
+            ..AffineConfig::default()
         }),
         color_jitter: Some(ColorJitterConfig {
             brightness: 0.3,

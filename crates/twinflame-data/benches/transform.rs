@@ -41,6 +41,7 @@ fn emoji_config() -> TransformConfig {
         affine: Some(AffineConfig {
             scale: [0.5, 1.2],
             rotation_degrees: 15.0,
+            ..AffineConfig::default()
         }),
         color_jitter: Some(ColorJitterConfig {
             brightness: 0.3,

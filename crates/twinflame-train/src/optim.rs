@@ -12,7 +12,7 @@ use twinflame_model::{
 };
 
 use crate::on_device::OnDevice;
-use crate::schedule::{Schedule, ScheduleKind};
+use crate::schedule::{Cooldown, Schedule, ScheduleKind};
 
 /// Optimiser and learning-rate schedule of a run (`[optim]` in a recipe).
 ///
@@ -44,6 +44,9 @@ pub struct OptimConfig {
     pub warmup_fraction: Option<f64>,
     /// Learning rate after the warm-up.
     pub schedule: ScheduleKind,
+    /// The last steps of the schedule `constant-cooldown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<Cooldown>,
 }
 
 /// Share of the run that is warm-up if the recipe does not say.
@@ -61,6 +64,7 @@ impl Default for OptimConfig {
             warmup_steps: None,
             warmup_fraction: None,
             schedule: ScheduleKind::Cosine,
+            cooldown: None,
         }
     }
 }
@@ -94,6 +98,22 @@ pub enum OptimError {
         /// Steps of the run.
         total: u64,
     },
+    /// A cool-down without its schedule, or the schedule without a cool-down.
+    #[error("optim.schedule = \"constant-cooldown\" and [optim.cooldown] go together: {missing}")]
+    CooldownAlone {
+        /// What to add.
+        missing: &'static str,
+    },
+    /// The cool-down does not fit between the warm-up and the end.
+    #[error(
+        "optim.cooldown.steps = {steps} must be at least 1 and at most {most}, the steps of the run after the warm-up"
+    )]
+    CooldownLength {
+        /// Given steps.
+        steps: u64,
+        /// Steps after the warm-up.
+        most: u64,
+    },
 }
 
 impl OptimConfig {
@@ -126,6 +146,28 @@ impl OptimConfig {
         let fraction = self.warmup_fraction.unwrap_or_default();
         let in_range = (0.0..=1.0).contains(&fraction);
         check("warmup_fraction", fraction, in_range, "in [0, 1]")?;
+        let has_cooldown = self.schedule == ScheduleKind::ConstantCooldown;
+        match &self.cooldown {
+            Some(_) if !has_cooldown => {
+                let missing = "set the schedule, or remove the section";
+                return Err(OptimError::CooldownAlone { missing });
+            }
+            None if has_cooldown => {
+                let missing = "add the section with `steps`, or set schedule = \"constant\"";
+                return Err(OptimError::CooldownAlone { missing });
+            }
+            None => {}
+            Some(Cooldown { power, end_lr, .. }) => {
+                let (power, end_lr) = (*power, *end_lr);
+                check(
+                    "cooldown.power",
+                    power,
+                    finite(power) && power > 0.0,
+                    "finite and above 0",
+                )?;
+                check("cooldown.end_lr", end_lr, finite(end_lr), "finite and at least 0")?;
+            }
+        }
         match (self.warmup_steps, self.warmup_fraction) {
             (Some(steps), Some(fraction)) => Err(OptimError::WarmupTwice { steps, fraction }),
             _ => Ok(()),
@@ -135,7 +177,7 @@ impl OptimConfig {
     /// The learning rate of a run of `total_steps` optimiser steps.
     ///
     /// # Errors
-    /// If a value is invalid, or the warm-up is longer than the run.
+    /// If a value is invalid, or warm-up and cool-down are longer than the run.
     pub fn schedule(&self, total_steps: u64) -> Result<Schedule, OptimError> {
         self.validate()?;
         let warmup_steps = match self.warmup_steps {
@@ -151,7 +193,14 @@ impl OptimConfig {
                 (fraction * total_steps as f64).round() as u64
             }
         };
-        Ok(Schedule::new(self.lr, warmup_steps, total_steps, self.schedule))
+        if let Some(Cooldown { steps, .. }) = self.cooldown {
+            let most = total_steps - warmup_steps;
+            if !(1..=most).contains(&steps) {
+                return Err(OptimError::CooldownLength { steps, most });
+            }
+        }
+        let schedule = Schedule::new(self.lr, warmup_steps, total_steps, self.schedule);
+        Ok(schedule.with_cooldown(self.cooldown))
     }
 }
 
@@ -238,6 +287,28 @@ mod tests {
             Err(OptimError::WarmupTooLong { steps: 11, total: 10 })
         );
         assert_eq!(config.schedule(11).expect("valid").warmup_steps, 11);
+    }
+
+    #[test]
+    fn a_cooldown_needs_its_schedule_and_room() {
+        let toml = "schedule = \"constant-cooldown\"\nwarmup_steps = 4\ncooldown = { steps = 6 }";
+        let config: OptimConfig = toml::from_str(toml).expect("valid");
+        let schedule = config.schedule(10).expect("valid");
+        assert_eq!(schedule.at(4), schedule.base_lr);
+        assert!(matches!(
+            config.schedule(9),
+            Err(OptimError::CooldownLength { steps: 6, most: 5 })
+        ));
+        let without = OptimConfig {
+            cooldown: None,
+            ..config.clone()
+        };
+        assert!(matches!(without.validate(), Err(OptimError::CooldownAlone { .. })));
+        let unused = OptimConfig {
+            schedule: ScheduleKind::Cosine,
+            ..config
+        };
+        assert!(matches!(unused.validate(), Err(OptimError::CooldownAlone { .. })));
     }
 
     #[test]

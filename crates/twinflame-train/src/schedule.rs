@@ -1,4 +1,4 @@
-//! Learning rate over steps: linear warm-up, then cosine or constant.
+//! Learning rate over steps: linear warm-up, then cosine, constant, or constant with a cool-down.
 
 use std::f64::consts::PI;
 
@@ -17,12 +17,35 @@ pub enum ScheduleKind {
     Cosine,
     /// The base rate.
     Constant,
+    /// The base rate, and a polynomial descent over the last steps ([`Cooldown`]).
+    ConstantCooldown,
+}
+
+/// The last steps of [`ScheduleKind::ConstantCooldown`]: the part of the rate above `end_lr` shrinks by
+/// `(1 - position / steps)^power`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cooldown {
+    /// Number of steps, counted from the end of the run.
+    pub steps: u64,
+    /// Exponent; 1 is a straight line.
+    #[serde(default = "linear")]
+    pub power: f64,
+    /// Rate that the descent aims at, one step after the last.
+    #[serde(default)]
+    pub end_lr: f64,
+}
+
+/// open_clip's default exponent.
+fn linear() -> f64 {
+    1.0
 }
 
 /// The learning rate of every step, set before the step.
 ///
 /// open_clip's schedules: `base * (step + 1) / warmup` during the warm-up, then
-/// `base * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2`, without a floor.
+/// `base * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2`, without a floor; or the base rate, with or without a
+/// cool-down.
 ///
 /// burn's `Sequential` of `Linear` and `Cosine` gives the same numbers, but refuses a warm-up of one step or of the
 /// whole run, and restores its counters through the default device, which may be one that is not there. This one
@@ -37,6 +60,8 @@ pub struct Schedule {
     pub total_steps: u64,
     /// Shape after the warm-up.
     pub kind: ScheduleKind,
+    /// The descent, where `kind` has one.
+    pub cooldown: Option<Cooldown>,
     next_step: u64,
 }
 
@@ -52,8 +77,16 @@ impl Schedule {
             warmup_steps,
             total_steps,
             kind,
+            cooldown: None,
             next_step: 0,
         }
+    }
+
+    /// With the last steps of [`ScheduleKind::ConstantCooldown`].
+    #[must_use]
+    pub fn with_cooldown(mut self, cooldown: Option<Cooldown>) -> Self {
+        self.cooldown = cooldown;
+        self
     }
 
     /// The rate of one step, counted from 0. After the last step a cosine stays at zero.
@@ -64,6 +97,7 @@ impl Schedule {
         }
         match self.kind {
             ScheduleKind::Constant => self.base_lr,
+            ScheduleKind::ConstantCooldown => self.cooled_down(step),
             ScheduleKind::Cosine => {
                 let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
                 let position = (step - self.warmup_steps).min(length);
@@ -71,6 +105,16 @@ impl Schedule {
                 0.5 * (1.0 + angle.cos()) * self.base_lr
             }
         }
+    }
+
+    fn cooled_down(&self, step: u64) -> f64 {
+        let Some(Cooldown { steps, power, end_lr }) = self.cooldown else {
+            return self.base_lr;
+        };
+        let start = self.total_steps.saturating_sub(steps);
+        let position = step.saturating_sub(start).min(steps) as f64;
+        let left = (1.0 - position / steps.max(1) as f64).powf(power);
+        left * (self.base_lr - end_lr) + end_lr
     }
 
     /// The step whose rate [`LrScheduler::step`] gives next.

@@ -1,4 +1,4 @@
-//! Random zoom and rotation about the centre.
+//! Random zoom, rotation about the centre, and shift.
 
 use super::config::AffineConfig;
 use super::draw::uniform;
@@ -14,23 +14,28 @@ pub(super) struct Affine {
     scale: f64,
     /// Rotation, counter-clockwise, in radians.
     angle: f64,
+    /// Shift to the right and down, as a share of the square.
+    shift: [f64; 2],
 }
 
 impl Affine {
     pub(super) fn draw<R: Rng + ?Sized>(rng: &mut R, config: &AffineConfig) -> Self {
         let scale = uniform(rng, config.scale);
         let degrees = uniform(rng, [-config.rotation_degrees, config.rotation_degrees]);
-        Self {
-            scale,
-            angle: degrees.to_radians(),
-        }
+        let angle = degrees.to_radians();
+        // Drawn last and only on demand: recipes older than this option keep their pictures.
+        let shift = match config.translate {
+            0.0 => [0.0; 2],
+            most => std::array::from_fn(|_| uniform(rng, [-most, most])),
+        };
+        Self { scale, angle, shift }
     }
 
     /// Draws the image, which takes `fitted` (width, height) pixels without zoom, about the centre of a square.
     ///
     /// The zoom is part of the antialiased resize that the image needs anyway, so the source is read once, at full
-    /// resolution, with the kernel of evaluation; the rotation then samples the result bicubically. Without zoom and
-    /// rotation the outcome is the evaluation transform's, pixel for pixel.
+    /// resolution, with the kernel of evaluation; rotation and shift then sample the result bicubically. Without any
+    /// of the three the outcome is the evaluation transform's, pixel for pixel.
     ///
     /// # Shapes
     /// - output: `[size, size, 3]`
@@ -45,6 +50,8 @@ impl Affine {
         // what rounding to whole pixels left of the zoom
         let [stretch_x, stretch_y] = [f64::from(width) / wanted[0], f64::from(height) / wanted[1]];
         let middle = target.size as f64 / 2.0;
+        // where the centre of the image comes to lie
+        let center = self.shift.map(|share| middle + share * target.size as f64);
         // the centre of the square, on the zoomed image
         let [left, top] = square_offset(fitted, target.size as u32).map(|offset| offset as f64 + middle);
         let origin = [
@@ -54,9 +61,9 @@ impl Affine {
         let mut colors = vec![[0.0; 4]; target.size];
         let rows = output.as_chunks_mut::<3>().0.chunks_exact_mut(target.size);
         for (y, row) in rows.enumerate() {
-            let down = y as f64 + 0.5 - middle;
+            let down = y as f64 + 0.5 - center[1];
             for (x, color) in colors.iter_mut().enumerate() {
-                let right = x as f64 + 0.5 - middle;
+                let right = x as f64 + 0.5 - center[0];
                 let source_x = origin[0] + (cos * right - sin * down) * stretch_x;
                 let source_y = origin[1] + (sin * right + cos * down) * stretch_y;
                 *color = canvas.sample(source_x as f32, source_y as f32);
@@ -174,6 +181,12 @@ mod tests {
 
     const WHITE: [u8; 3] = [255; 3];
 
+    const STILL: Affine = Affine {
+        scale: 1.0,
+        angle: 0.0,
+        shift: [0.0; 2],
+    };
+
     fn target(size: usize) -> Target {
         Target {
             size,
@@ -206,15 +219,14 @@ mod tests {
     #[test]
     fn no_zoom_and_no_rotation_is_the_image() {
         let image = corner(6);
-        let same = Affine { scale: 1.0, angle: 0.0 };
-        assert_eq!(drawn(same, &image, 6), image.pixels());
+        assert_eq!(drawn(STILL, &image, 6), image.pixels());
     }
 
     #[test]
     fn a_quarter_turn_moves_the_corner_down_the_left_edge() {
         let quarter = Affine {
-            scale: 1.0,
             angle: std::f64::consts::FRAC_PI_2,
+            ..STILL
         };
         let output = drawn(quarter, &corner(5), 5);
         let red: Vec<usize> = (0..25).filter(|i| output[i * 3] > 200).collect();
@@ -224,7 +236,7 @@ mod tests {
 
     #[test]
     fn zooming_out_uncovers_the_background() {
-        let half = Affine { scale: 0.5, angle: 0.0 };
+        let half = Affine { scale: 0.5, ..STILL };
         let black = DecodedImage::new(8, 8, PixelLayout::Rgb, vec![0; 192]);
         let red: Vec<u8> = drawn(half, &black, 8).chunks(3).map(|p| p[0]).collect();
         let row = |y: usize| &red[y * 8..y * 8 + 8];
@@ -233,5 +245,16 @@ mod tests {
 
         let on_blue = black.with_background([0, 0, 9]);
         assert_eq!(drawn(half, &on_blue, 8)[..3], [0, 0, 9]);
+    }
+    #[test]
+    fn a_shift_moves_right_and_down_and_uncovers_the_fill() {
+        let shifted = Affine {
+            shift: [0.5, 0.25],
+            ..STILL
+        };
+        let output = drawn(shifted, &corner(4), 4);
+        let black: Vec<usize> = (0..16).filter(|i| output[i * 3 + 1] == 0).collect();
+        assert_eq!(black, [6, 7, 10, 11, 14, 15]);
+        assert_eq!(output[6 * 3..7 * 3], [255, 0, 0]);
     }
 }

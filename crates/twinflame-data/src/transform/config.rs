@@ -51,7 +51,7 @@ pub struct TransformConfig {
     /// Training: a random part of the image, resized to the square, instead of `mode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_resized_crop: Option<RandomResizedCropConfig>,
-    /// Training: random zoom and rotation about the centre.
+    /// Training: random zoom, rotation about the centre, and shift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affine: Option<AffineConfig>,
     /// Training: probability of mirroring left and right, 0..=1.
@@ -106,7 +106,7 @@ impl Default for RandomResizedCropConfig {
     }
 }
 
-/// Random zoom and rotation about the centre of the image.
+/// Random zoom, rotation about the centre of the image, and shift.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AffineConfig {
@@ -114,6 +114,8 @@ pub struct AffineConfig {
     pub scale: [f64; 2],
     /// Largest rotation to either side, in degrees.
     pub rotation_degrees: f64,
+    /// Largest shift to either side, up and down, as a share of the square (torchvision's `translate`).
+    pub translate: f64,
 }
 
 impl Default for AffineConfig {
@@ -122,6 +124,7 @@ impl Default for AffineConfig {
         Self {
             scale: [1.0, 1.0],
             rotation_degrees: 0.0,
+            translate: 0.0,
         }
     }
 }
@@ -254,6 +257,8 @@ impl TransformConfig {
                 ok,
                 "between 0 and 180",
             )?;
+            let ok = (0.0..=1.0).contains(&affine.translate);
+            check("affine.translate", &affine.translate, ok, "between 0 and 1")?;
         }
         if let Some(augment) = &self.rand_augment {
             let ok = (0.0..=10.0).contains(&augment.magnitude);
@@ -367,7 +372,7 @@ mod tests {
         assert_eq!(
             with(|c| c.affine = Some(AffineConfig {
                 scale: [0.0, f64::NAN],
-                rotation_degrees: 0.0
+                ..Default::default()
             })),
             "transform.affine.scale is [0.0, NaN]; it must be two factors, 0 < low <= high <= 16"
         );

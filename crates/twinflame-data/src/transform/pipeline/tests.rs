@@ -25,6 +25,7 @@ fn wild(size: usize) -> TransformConfig {
         affine: Some(AffineConfig {
             scale: [0.5, 1.2],
             rotation_degrees: 15.0,
+            translate: 0.1,
         }),
         flip_probability: 0.5,
         rand_augment: Some(RandAugmentConfig::default()),
@@ -123,6 +124,7 @@ fn a_background_is_behind_the_image_and_around_it() {
         affine: Some(AffineConfig {
             scale: [0.5, 0.5],
             rotation_degrees: 10.0,
+            ..AffineConfig::default()
         }),
         ..plain(6)
     };
