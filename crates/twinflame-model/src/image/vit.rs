@@ -167,7 +167,9 @@ fn class_token(x: Tensor<3>) -> Tensor<2> {
 /// Indices within a sample, `[batch, kept]`, to rows of the batch's flattened patches, `[batch kept]`.
 fn flat_rows(keep: Tensor<2, Int>, n_patches: usize) -> Tensor<1, Int> {
     let [batch, kept] = keep.dims();
-    let first = Tensor::<1, Int>::arange(0..batch as i64, &keep.device()).reshape([batch, 1]) * n_patches as i64;
+    // In the integer type of `keep`: some backends do not mix two.
+    let options = (&keep.device(), keep.dtype());
+    let first = Tensor::<1, Int>::arange(0..batch as i64, options).reshape([batch, 1]) * n_patches as i64;
     (keep + first).reshape([batch * kept])
 }
 
@@ -176,7 +178,7 @@ fn flat_rows(keep: Tensor<2, Int>, n_patches: usize) -> Tensor<1, Int> {
 /// Positions are gathered by this product and not by `select`, whose gradient is a serial scatter on GPU backends.
 fn one_hot(keep: Tensor<2, Int>, n_patches: usize, like: &Tensor<2>) -> Tensor<2> {
     let [batch, kept] = keep.dims();
-    let all = Tensor::<1, Int>::arange(0..n_patches as i64, &keep.device()).reshape([1, n_patches]);
+    let all = Tensor::<1, Int>::arange(0..n_patches as i64, (&keep.device(), keep.dtype())).reshape([1, n_patches]);
     let hit = keep
         .reshape([batch * kept, 1])
         .expand([batch * kept, n_patches])

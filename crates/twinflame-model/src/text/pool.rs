@@ -22,10 +22,10 @@ pub(super) fn end_of_text(tokens: &Tensor<2, Int>, pool: TextPool) -> Tensor<2, 
         .min_dim(1)
 }
 
-/// `0, 1, ..` in every row, `[batch, context]`.
+/// `0, 1, ..` in every row, `[batch, context]`, in the integer type of `tokens`.
 pub(super) fn positions(tokens: &Tensor<2, Int>) -> Tensor<2, Int> {
     let [batch, context] = tokens.dims();
-    Tensor::<1, Int>::arange(0..context as i64, &tokens.device())
+    Tensor::<1, Int>::arange(0..context as i64, (&tokens.device(), tokens.dtype()))
         .reshape([1, context])
         .expand([batch, context])
 }

@@ -126,7 +126,7 @@ impl TextTransformer {
 /// One token per sample: `[batch, context, width]` at `end`, `[batch, 1]`, to `[batch, width]`.
 fn pick_rows(x: Tensor<3>, end: Tensor<2, Int>) -> Tensor<2> {
     let [batch, context, width] = x.dims();
-    let first = Tensor::<1, Int>::arange(0..batch as i64, &end.device()) * context as i64;
+    let first = Tensor::<1, Int>::arange(0..batch as i64, (&end.device(), end.dtype())) * context as i64;
     let rows = first + end.reshape([batch]);
     x.reshape([batch * context, width]).select(0, rows)
 }

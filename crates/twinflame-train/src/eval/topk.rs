@@ -160,7 +160,7 @@ fn count_ahead(blocks: &[Block], best: &[Option<Hit>]) -> Result<Vec<usize>, Eva
             })
             .collect();
         let limit = int_tensor(limit, [rows, 1], block).expand([rows, block.columns]);
-        let column = Tensor::<1, Int>::arange(0..block.columns as i64, &device)
+        let column = Tensor::<1, Int>::arange(0..block.columns as i64, (&device, limit.dtype()))
             .reshape([1, block.columns])
             .expand([rows, block.columns]);
         let threshold = threshold.expand([rows, block.columns]);
