@@ -1,4 +1,4 @@
-//! The residual block of both transformers.
+//! The residual block of image encoders and of CLIP's text encoder.
 
 use burn::{
     module::Module,
@@ -19,8 +19,20 @@ pub(crate) struct BlockConfig {
     pub(crate) d_ff: usize,
     pub(crate) n_heads: usize,
     pub(crate) activation: Activation,
-    /// `None`: PyTorch's defaults (open_clip's vision tower). `Some`: the text tower's standard deviations.
-    pub(crate) std: Option<BlockStd>,
+    /// Added to the variance by the normalisations.
+    pub(crate) norm_epsilon: f64,
+    pub(crate) values: BlockValues,
+}
+
+/// Initial values of a block's weights and biases.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum BlockValues {
+    /// PyTorch's defaults: open_clip's vision tower.
+    Torch,
+    /// Weights by depth and width, feed-forward biases as PyTorch has them: open_clip's text tower.
+    Text(BlockStd),
+    /// All weights with this standard deviation, biases zero: ALBEF's image encoder and BERT.
+    Normal(f64),
 }
 
 /// Standard deviations of a text block's weights.
@@ -57,24 +69,21 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn new(init: &Init, config: &BlockConfig) -> Self {
+    pub(crate) fn new(init: &Init, config: &BlockConfig) -> Self {
         let BlockConfig { width, d_ff, .. } = *config;
-        let weights = match config.std {
-            Some(std) => [Values::Normal(std.feed_forward), Values::Normal(std.output)],
-            None => [Values::torch_default(width), Values::torch_default(d_ff)],
+        let defaults = [Values::torch_default(width), Values::torch_default(d_ff)];
+        let [weights, biases] = match config.values {
+            BlockValues::Torch => [defaults; 2],
+            BlockValues::Text(std) => [[std.feed_forward, std.output].map(Values::Normal), defaults],
+            BlockValues::Normal(std) => [[Values::Normal(std); 2], [Values::Constant(0.0); 2]],
         };
         Self {
-            c_fc: init.linear(
-                ["c_fc.weight", "c_fc.bias"],
-                [width, d_ff],
-                weights[0],
-                Some(Values::torch_default(width)),
-            ),
+            c_fc: init.linear(["c_fc.weight", "c_fc.bias"], [width, d_ff], weights[0], Some(biases[0])),
             c_proj: init.linear(
                 ["c_proj.weight", "c_proj.bias"],
                 [d_ff, width],
                 weights[1],
-                Some(Values::torch_default(d_ff)),
+                Some(biases[1]),
             ),
             activation: config.activation,
         }
@@ -102,11 +111,15 @@ pub struct ResidualBlock {
 impl ResidualBlock {
     pub(crate) fn new(init: &Init, config: &BlockConfig) -> Self {
         let BlockConfig { width, n_heads, .. } = *config;
-        let std = config.std.map(|std| [std.attention, std.output]);
+        let std = match config.values {
+            BlockValues::Torch => None,
+            BlockValues::Text(std) => Some([std.attention, std.output]),
+            BlockValues::Normal(std) => Some([std; 2]),
+        };
         Self {
-            ln_1: init.layer_norm(width),
+            ln_1: init.layer_norm(width, config.norm_epsilon),
             attn: Attention::new(&init.at("attn"), width, n_heads, std),
-            ln_2: init.layer_norm(width),
+            ln_2: init.layer_norm(width, config.norm_epsilon),
             mlp: Mlp::new(&init.at("mlp"), config),
         }
     }

@@ -64,9 +64,7 @@ impl Clip {
         let visual = init.at("visual");
         let image_encoder = match vision.layers {
             Layers::Depth(layers) => {
-                let patch_size = vision.patch_size.unwrap_or(vision.image_size);
-                let activation = config.activation();
-                ImageEncoder::Vit(Vit::new(&visual, vision, layers, patch_size, embed_dim, activation))
+                ImageEncoder::Vit(Vit::clip(&visual, vision, layers, embed_dim, config.activation()))
             }
             Layers::Stages(stages) => ImageEncoder::ResNet(ModifiedResNet::new(&visual, vision, stages, embed_dim)),
         };

@@ -3,7 +3,12 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::{Clip, activation::Activation, error::ConfigError, presets::presets};
+use crate::{
+    Clip,
+    activation::Activation,
+    error::ConfigError,
+    presets::{find, presets},
+};
 
 /// `ln(1 / 0.07)`: the initial logit scale (Radford et al. 2021, section 2.5).
 pub const DEFAULT_LOGIT_SCALE: f64 = 2.659_260_036_932_778;
@@ -144,18 +149,17 @@ impl ClipConfig {
     /// # Errors
     /// If there is no such preset; the error lists those that there are.
     pub fn named(name: &str) -> Result<Self, ConfigError> {
-        let wanted = name.to_lowercase();
-        let find = |wanted: &str| presets().iter().find(|preset| preset.name == wanted);
-        if let Some(preset) = find(&wanted) {
-            return Ok(preset.config.clone());
-        }
-        match wanted.strip_suffix("-quickgelu").and_then(find) {
-            Some(preset) => Ok(Self {
-                quick_gelu: true,
-                ..preset.config.clone()
-            }),
-            None => Err(ConfigError::unknown_preset(name)),
-        }
+        let named = |name: &str| find(presets(), name).cloned();
+        named(name).or_else(|unknown| {
+            let name = name.to_lowercase();
+            match name.strip_suffix("-quickgelu").map(named) {
+                Some(Ok(plain)) => Ok(Self {
+                    quick_gelu: true,
+                    ..plain
+                }),
+                _ => Err(unknown),
+            }
+        })
     }
 
     /// Reads the JSON of open_clip's `model_configs` or of this crate.
@@ -223,7 +227,7 @@ impl VisionConfig {
         (self.width as f64 * self.mlp_ratio) as usize
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         require_positive("vision_cfg.image_size", self.image_size)?;
         require_positive("vision_cfg.width", self.width)?;
         require_positive("vision_cfg.head_width", self.head_width)?;
@@ -294,14 +298,14 @@ impl TextConfig {
     }
 }
 
-fn require_positive(key: &'static str, value: usize) -> Result<(), ConfigError> {
+pub(crate) fn require_positive(key: &'static str, value: usize) -> Result<(), ConfigError> {
     if value == 0 {
         return Err(ConfigError::Zero(key));
     }
     Ok(())
 }
 
-fn require_divides(
+pub(crate) fn require_divides(
     divisor_key: &'static str,
     divisor: usize,
     key: &'static str,

@@ -20,7 +20,10 @@ impl ClipConfig {
     /// Counts parameters without making any.
     pub fn num_params(&self) -> ParamCount {
         let image = match self.vision_cfg.layers {
-            Layers::Depth(layers) => vit(&self.vision_cfg, layers, self.embed_dim),
+            Layers::Depth(layers) => {
+                let width = self.vision_cfg.width;
+                vit(&self.vision_cfg, layers) + norm(width) + width * self.embed_dim
+            }
             Layers::Stages(stages) => resnet(&self.vision_cfg, stages, self.embed_dim),
         } as u64;
         let text = text(&self.text_cfg, self.embed_dim) as u64;
@@ -33,12 +36,12 @@ impl ClipConfig {
 }
 
 /// Weight and bias.
-fn linear(d_input: usize, d_output: usize) -> usize {
+pub(crate) fn linear(d_input: usize, d_output: usize) -> usize {
     d_input * d_output + d_output
 }
 
 /// Gain and bias of a normalisation.
-fn norm(channels: usize) -> usize {
+pub(crate) fn norm(channels: usize) -> usize {
     2 * channels
 }
 
@@ -46,12 +49,13 @@ fn block(width: usize, d_ff: usize) -> usize {
     2 * norm(width) + linear(width, 3 * width) + linear(width, width) + linear(width, d_ff) + linear(d_ff, width)
 }
 
-fn vit(config: &VisionConfig, layers: usize, embed_dim: usize) -> usize {
+/// What every vision transformer has: patches without bias, blocks, and a normalisation after them.
+pub(crate) fn vit(config: &VisionConfig, layers: usize) -> usize {
     let width = config.width;
     let patch = config.patch_size.unwrap_or_default();
     let tokens = 1 + config.num_patches().unwrap_or_default();
     let embeddings = 3 * patch * patch * width + width + tokens * width;
-    embeddings + 2 * norm(width) + layers * block(width, config.d_ff()) + width * embed_dim
+    embeddings + norm(width) + layers * block(width, config.d_ff())
 }
 
 fn resnet(config: &VisionConfig, stages: [usize; 4], embed_dim: usize) -> usize {

@@ -1,7 +1,5 @@
 //! What can be wrong with a configuration.
 
-use crate::presets::presets;
-
 /// A configuration that describes no model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +39,34 @@ pub enum ConfigError {
     /// Patch dropout without patches.
     #[error("vision_cfg.patch_dropout is {0}, but a ResNet has no patches to drop; leave it out")]
     PatchDropoutOfResNet(f64),
+    /// Dropout outside its range.
+    #[error("text_cfg.dropout is {0}; it must be at least 0 and below 1")]
+    Dropout(f64),
+    /// A temperature that nothing can be divided by.
+    #[error("init_temp is {0}; it must be a number above 0, for example 0.07")]
+    Temperature(f64),
+    /// An ALBEF whose image encoder has no tokens to look at.
+    #[error("vision_cfg.layers has four numbers, but ALBEF's image encoder is a vision transformer: give one number")]
+    AlbefResNet,
+    /// A text that does not fit into the position table, or has no token.
+    #[error(
+        "text_cfg.context_length is {context_length}; it must be at least 2 ([CLS] and one token) and at most \
+         text_cfg.max_positions = {max_positions}"
+    )]
+    BertContextLength {
+        /// As configured.
+        context_length: usize,
+        /// As configured.
+        max_positions: usize,
+    },
+    /// More layers than dropout masks are drawn for.
+    #[error("text_cfg.text_layers + text_cfg.fusion_layers is {layers}; at most {most} are possible")]
+    BertLayers {
+        /// Of both encoders.
+        layers: usize,
+        /// As many as work.
+        most: usize,
+    },
     /// No room for a token between start and end.
     #[error("text_cfg.context_length is {0}; it must be at least 3: start, one token, end")]
     ContextLength(usize),
@@ -52,14 +78,4 @@ pub enum ConfigError {
         /// As configured.
         vocab_size: usize,
     },
-}
-
-impl ConfigError {
-    pub(crate) fn unknown_preset(name: &str) -> Self {
-        let known: Vec<_> = presets().iter().map(|preset| preset.name).collect();
-        Self::UnknownPreset {
-            name: name.to_owned(),
-            known: known.join(", "),
-        }
-    }
 }

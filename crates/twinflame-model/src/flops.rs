@@ -24,7 +24,7 @@ impl ClipConfig {
     /// Counts operations.
     pub fn flops(&self) -> Flops {
         let image = 2 * match self.vision_cfg.layers {
-            Layers::Depth(layers) => vit(&self.vision_cfg, layers, self.embed_dim),
+            Layers::Depth(layers) => vit(&self.vision_cfg, layers) + self.vision_cfg.width * self.embed_dim,
             Layers::Stages(stages) => resnet(&self.vision_cfg, stages, self.embed_dim),
         } as u64;
         let text = 2 * text(&self.text_cfg, self.embed_dim) as u64;
@@ -37,15 +37,16 @@ impl ClipConfig {
 }
 
 /// Multiply-adds of one block: four projections, the feed-forward layer, scores and their weighted sum.
-fn block(tokens: usize, width: usize, d_ff: usize) -> usize {
+pub(crate) fn block(tokens: usize, width: usize, d_ff: usize) -> usize {
     tokens * (4 * width * width + 2 * width * d_ff) + 2 * tokens * tokens * width
 }
 
-fn vit(config: &VisionConfig, layers: usize, embed_dim: usize) -> usize {
+/// Multiply-adds of patches and blocks.
+pub(crate) fn vit(config: &VisionConfig, layers: usize) -> usize {
     let width = config.width;
     let patch = config.patch_size.unwrap_or_default();
     let patches = config.num_patches().unwrap_or_default();
-    patches * 3 * patch * patch * width + layers * block(patches + 1, width, config.d_ff()) + width * embed_dim
+    patches * 3 * patch * patch * width + layers * block(patches + 1, width, config.d_ff())
 }
 
 fn resnet(config: &VisionConfig, stages: [usize; 4], embed_dim: usize) -> usize {

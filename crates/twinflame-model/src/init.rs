@@ -1,6 +1,6 @@
 //! Initial values of parameters, drawn on the host.
 //!
-//! Every parameter has its own random stream, chosen by the seed and by the parameter's open_clip name. So a model
+//! Every parameter has its own random stream, chosen by the seed and by the parameter's name. So a model
 //! starts from the same values on every backend, whatever order its parameters are touched in, and a parameter whose
 //! value is loaded from a file is never drawn at all.
 
@@ -12,6 +12,9 @@ use burn::tensor::{Device, Shape, Tensor, TensorData};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};
 
+/// What layer normalisation adds to the variance in CLIP (PyTorch's default).
+pub(crate) const NORM_EPSILON: f64 = 1e-5;
+
 /// Where the values of one parameter come from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Values {
@@ -21,6 +24,8 @@ pub(crate) enum Values {
     Normal(f64),
     /// Uniform between minus and plus this bound.
     Uniform(f64),
+    /// Directions without preference: normal, then rows of this many elements scaled to length 1.
+    UnitRows(usize),
 }
 
 impl Values {
@@ -46,6 +51,14 @@ impl Values {
             Self::Uniform(bound) => (0..count)
                 .map(|_| ((rng.random::<f64>() * 2.0 - 1.0) * bound) as f32)
                 .collect(),
+            Self::UnitRows(width) => {
+                let values: Vec<f64> = StandardNormal.sample_iter(rng).take(count).collect();
+                let rows = values.chunks(width).flat_map(|row| {
+                    let length = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+                    row.iter().map(move |v| (v / length) as f32)
+                });
+                rows.collect()
+            }
         }
     }
 }
@@ -118,9 +131,9 @@ impl<'a> Init<'a> {
         }
     }
 
-    /// Gain 1, bias 0, epsilon 1e-5 as in PyTorch.
-    pub(crate) fn layer_norm(&self, d_model: usize) -> LayerNorm {
-        LayerNormConfig::new(d_model).with_epsilon(1e-5).init(self.device)
+    /// Gain 1, bias 0.
+    pub(crate) fn layer_norm(&self, d_model: usize, epsilon: f64) -> LayerNorm {
+        LayerNormConfig::new(d_model).with_epsilon(epsilon).init(self.device)
     }
 }
 

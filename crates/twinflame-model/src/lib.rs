@@ -22,6 +22,7 @@
 
 #![recursion_limit = "256"]
 
+pub mod albef;
 pub mod attention;
 pub mod block;
 pub mod image;
@@ -35,17 +36,21 @@ mod batch_norm;
 mod clip;
 mod config;
 mod count;
+mod dropout;
 mod error;
 mod flops;
 mod init;
+mod one_hot;
 mod presets;
 mod running_stat;
 
 pub use activation::Activation;
+pub use albef::{Albef, AlbefConfig, AlbefEncoders, FeatureQueue, albef_presets};
 pub use batch_norm::{BatchNorm, Pass};
 pub use clip::{BlockOutput, Clip, ClipOutput, normalize};
 pub use config::{ClipConfig, DEFAULT_LOGIT_SCALE, Layers, TextConfig, TextKind, TextPool, VisionConfig};
 pub use count::ParamCount;
+pub use dropout::{Dropout, DropoutTable};
 pub use error::ConfigError;
 pub use flops::Flops;
 pub use image::{ImageEncoder, ImageInput};

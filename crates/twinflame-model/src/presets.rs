@@ -1,17 +1,33 @@
 //! Named configurations.
 
+use crate::ConfigError;
 use crate::config::{ClipConfig, DEFAULT_LOGIT_SCALE, Layers, TextConfig, TextKind, TextPool, VisionConfig};
 
 /// A configuration with a name.
 #[derive(Clone, Debug)]
-pub struct Preset {
+pub struct Preset<Config = ClipConfig> {
     /// open_clip's name in lower case, or one of this project's own.
     pub name: &'static str,
     /// The configuration.
-    pub config: ClipConfig,
+    pub config: Config,
 }
 
-/// All named configurations: open_clip's 19, the variants with QuickGELU that have published weights, and small ones.
+/// The configuration of this name, in upper or lower case.
+///
+/// # Errors
+/// If there is none; the error lists those that there are.
+pub(crate) fn find<'a, Config>(presets: &'a [Preset<Config>], name: &str) -> Result<&'a Config, ConfigError> {
+    let wanted = name.to_lowercase();
+    match presets.iter().find(|preset| preset.name == wanted) {
+        Some(preset) => Ok(&preset.config),
+        None => Err(ConfigError::UnknownPreset {
+            name: name.to_owned(),
+            known: presets.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", "),
+        }),
+    }
+}
+
+/// All named configurations of CLIP: open_clip's 19, the variants with QuickGELU that have published weights, and small ones.
 pub fn presets() -> &'static [Preset] {
     PRESETS
 }
@@ -41,11 +57,11 @@ const fn clip(embed_dim: usize, vision_cfg: VisionConfig, text_cfg: TextConfig) 
     }
 }
 
-const fn vit(image_size: usize, patch_size: usize, width: usize, layers: usize) -> VisionConfig {
+pub(crate) const fn vit(image_size: usize, patch_size: usize, width: usize, layers: usize) -> VisionConfig {
     wide_vit(image_size, patch_size, width, layers, 64, 4.0)
 }
 
-const fn wide_vit(
+pub(crate) const fn wide_vit(
     image_size: usize,
     patch_size: usize,
     width: usize,

@@ -11,54 +11,108 @@ use crate::{
     BlockOutput,
     activation::Activation,
     attention::Visibility,
-    block::{BlockConfig, ResidualBlock},
+    block::{BlockConfig, BlockValues, ResidualBlock},
     config::VisionConfig,
-    init::{Init, Values},
+    init::{Init, NORM_EPSILON, Values},
+    one_hot::one_hot,
 };
 
-/// Vision transformer (Dosovitskiy et al. 2020, <https://arxiv.org/abs/2010.11929>) as CLIP uses it: one more
-/// normalisation before the blocks (Radford et al. 2021, section 2.4), and the class token projected into the joint
-/// space.
+/// Vision transformer (Dosovitskiy et al. 2020, <https://arxiv.org/abs/2010.11929>) as CLIP and ALBEF use it.
+///
+/// CLIP's has one more normalisation before the blocks (Radford et al. 2021, section 2.4), no bias on its patches, and
+/// projects the class token into the joint space. ALBEF's is DeiT's (Touvron et al. 2020,
+/// <https://arxiv.org/abs/2012.12877>): it hands on all tokens.
 #[derive(Module, Debug)]
 pub struct Vit {
-    /// `[3 patch patch, width]`, without bias: the patch convolution as a matrix product. Rows are ordered channel,
-    /// row, column.
+    /// `[3 patch patch, width]`: the patch convolution as a matrix product. Rows are ordered channel, row, column.
+    /// CLIP's has no bias.
     pub conv1: Linear,
     /// `[width]`.
     pub class_embedding: Param<Tensor<1>>,
     /// `[1 + patches, width]`, class token first.
     pub positional_embedding: Param<Tensor<2>>,
-    /// Before the blocks.
-    pub ln_pre: LayerNorm,
+    /// Before the blocks; CLIP only.
+    pub ln_pre: Option<LayerNorm>,
     /// Transformer.
     pub blocks: Vec<ResidualBlock>,
-    /// On the class token after the blocks.
+    /// After the blocks.
     pub ln_post: LayerNorm,
-    /// `[width, embed_dim]`, without bias.
-    pub proj: Linear,
+    /// `[width, embed_dim]`, without bias, on the class token; CLIP only.
+    pub proj: Option<Linear>,
     /// Side of a patch in pixels.
     pub patch_size: usize,
 }
 
+/// Standard deviation of all initial weights of ALBEF's image encoder. DeiT truncates the distribution at 2, a hundred
+/// deviations away.
+const DEIT_STD: f64 = 0.02;
+/// What the normalisations of ALBEF's image encoder add to the variance.
+const DEIT_EPSILON: f64 = 1e-6;
+
+/// What the two kinds of vision transformer differ in, the presence of layers apart.
+struct Kind {
+    norm_epsilon: f64,
+    block: BlockValues,
+    /// Of the class token and the positions.
+    embedding: Values,
+}
+
 impl Vit {
-    pub(crate) fn new(
+    /// CLIP's, with names and initial values as open_clip's.
+    pub(crate) fn clip(
         init: &Init,
         config: &VisionConfig,
         layers: usize,
-        patch_size: usize,
         embed_dim: usize,
         activation: Activation,
     ) -> Self {
         let width = config.width;
+        let scale = Values::Normal((width as f64).powf(-0.5));
+        let kind = Kind {
+            norm_epsilon: NORM_EPSILON,
+            block: BlockValues::Torch,
+            embedding: scale,
+        };
+        let plain = Self::new(init, config, layers, activation, kind);
+        Self {
+            ln_pre: Some(init.layer_norm(width, NORM_EPSILON)),
+            proj: Some(init.linear(["proj", ""], [width, embed_dim], scale, None)),
+            ..plain
+        }
+    }
+
+    /// ALBEF's, with initial values as DeiT's.
+    pub(crate) fn albef(init: &Init, config: &VisionConfig, layers: usize) -> Self {
+        let kind = Kind {
+            norm_epsilon: DEIT_EPSILON,
+            block: BlockValues::Normal(DEIT_STD),
+            embedding: Values::Normal(DEIT_STD),
+        };
+        let plain = Self::new(init, config, layers, Activation::Gelu, kind);
+        let [d_patch, width] = plain.conv1.weight.lazy_shape().dims();
+        let bias = init.param("conv1.bias", [width], Values::torch_default(d_patch));
+        Self {
+            conv1: Linear {
+                bias: Some(bias),
+                ..plain.conv1
+            },
+            ..plain
+        }
+    }
+
+    /// Patches without bias, blocks, and the normalisation after them.
+    fn new(init: &Init, config: &VisionConfig, layers: usize, activation: Activation, kind: Kind) -> Self {
+        let width = config.width;
+        let patch_size = config.patch_size.unwrap_or(config.image_size);
         let tokens = 1 + config.num_patches_of(patch_size);
         let d_patch = 3 * patch_size * patch_size;
-        let scale = Values::Normal((width as f64).powf(-0.5));
         let block = BlockConfig {
             width,
             d_ff: config.d_ff(),
             n_heads: width / config.head_width,
             activation,
-            std: None,
+            norm_epsilon: kind.norm_epsilon,
+            values: kind.block,
         };
         Self {
             conv1: init.linear(
@@ -67,14 +121,14 @@ impl Vit {
                 Values::torch_default(d_patch),
                 None,
             ),
-            class_embedding: init.param("class_embedding", [width], scale),
-            positional_embedding: init.param("positional_embedding", [tokens, width], scale),
-            ln_pre: init.layer_norm(width),
+            class_embedding: init.param("class_embedding", [width], kind.embedding),
+            positional_embedding: init.param("positional_embedding", [tokens, width], kind.embedding),
+            ln_pre: None,
             blocks: (0..layers)
                 .map(|layer| ResidualBlock::new(&init.at(format_args!("transformer.resblocks.{layer}")), &block))
                 .collect(),
-            ln_post: init.layer_norm(width),
-            proj: init.linear(["proj", ""], [width, embed_dim], scale, None),
+            ln_post: init.layer_norm(width, kind.norm_epsilon),
+            proj: None,
             patch_size,
         }
     }
@@ -84,12 +138,21 @@ impl Vit {
         self.positional_embedding.lazy_shape().dims::<2>()[0] - 1
     }
 
-    /// Features, `[batch, embed_dim]`.
+    /// Features, `[batch, embed_dim]`; without a projection those of [`Vit::forward_class`].
     ///
     /// # Panics
     /// If the image has another size than the position table was made for.
     pub fn forward(&self, input: ImageInput) -> Tensor<2> {
-        let mut x = self.ln_pre.forward(self.embed(input));
+        self.project(self.forward_class(input))
+    }
+
+    /// The class token after the last normalisation, `[batch, width]`: token 0 of [`Vit::forward_tokens`], at less
+    /// work, because the last block computes no other.
+    ///
+    /// # Panics
+    /// If the image has another size than the position table was made for.
+    pub fn forward_class(&self, input: ImageInput) -> Tensor<2> {
+        let mut x = self.embed(input);
         let class = match self.blocks.split_last() {
             None => class_token(x),
             Some((last, blocks)) => {
@@ -99,7 +162,17 @@ impl Vit {
                 last.forward_one(x, class_token, None)
             }
         };
-        self.proj.forward(self.ln_post.forward(class))
+        self.ln_post.forward(class)
+    }
+
+    /// All tokens after the last normalisation, `[batch, 1 + patches, width]`, class token first.
+    ///
+    /// # Panics
+    /// If the image has another size than the position table was made for.
+    pub fn forward_tokens(&self, input: ImageInput) -> Tensor<3> {
+        let x = self.embed(input);
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x, Visibility::All));
+        self.ln_post.forward(x)
     }
 
     /// The same with every token carried to the end, and open_clip's hook points:
@@ -107,15 +180,24 @@ impl Vit {
     pub fn forward_with_blocks(&self, input: ImageInput) -> (Tensor<2>, Vec<BlockOutput>) {
         let patches = self.conv1.forward(self.patches(input.pixels.clone()));
         let mut outputs = vec![BlockOutput::new("conv1", patches.swap_dims(1, 2))];
-        let mut x = self.ln_pre.forward(self.embed(input));
-        outputs.push(BlockOutput::new("ln_pre", x.clone()));
+        let mut x = self.embed(input);
+        if self.ln_pre.is_some() {
+            outputs.push(BlockOutput::new("ln_pre", x.clone()));
+        }
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, Visibility::All);
             outputs.push(BlockOutput::new(format!("transformer.resblocks.{layer}"), x.clone()));
         }
         let x = self.ln_post.forward(x);
         outputs.push(BlockOutput::new("ln_post", x.clone()));
-        (self.proj.forward(class_token(x)), outputs)
+        (self.project(class_token(x)), outputs)
+    }
+
+    fn project(&self, class: Tensor<2>) -> Tensor<2> {
+        match &self.proj {
+            Some(proj) => proj.forward(class),
+            None => class,
+        }
     }
 
     /// Pixels to one row per patch: `[batch, patches, 3 patch patch]`.
@@ -130,7 +212,7 @@ impl Vit {
             .reshape([batch, rows * columns, channels * size * size])
     }
 
-    /// Patches, positions and the class token: `[batch, 1 + patches, width]`.
+    /// What enters the first block: patches, positions and the class token, `[batch, 1 + patches, width]`.
     fn embed(&self, input: ImageInput) -> Tensor<3> {
         let patches = self.patches(input.pixels);
         let [batch, n_patches, d_patch] = patches.dims();
@@ -150,11 +232,16 @@ impl Vit {
                 let rows = patches
                     .reshape([batch * n_patches, d_patch])
                     .select(0, flat_rows(keep.clone(), n_patches));
-                let positions = one_hot(keep, n_patches, &positions).matmul(positions); // [batch kept, width]
+                let chosen = one_hot(keep, n_patches, &positions).reshape([batch * kept, n_patches]);
+                let positions = chosen.matmul(positions); // [batch kept, width]
                 (self.conv1.forward(rows) + positions).reshape([batch, kept, width])
             }
         };
-        Tensor::cat(vec![class.reshape([1, 1, width]).expand([batch, 1, width]), x], 1)
+        let x = Tensor::cat(vec![class.reshape([1, 1, width]).expand([batch, 1, width]), x], 1);
+        match &self.ln_pre {
+            Some(norm) => norm.forward(x),
+            None => x,
+        }
     }
 }
 
@@ -171,17 +258,4 @@ fn flat_rows(keep: Tensor<2, Int>, n_patches: usize) -> Tensor<1, Int> {
     let options = (&keep.device(), keep.dtype());
     let first = Tensor::<1, Int>::arange(0..batch as i64, options).reshape([batch, 1]) * n_patches as i64;
     (keep + first).reshape([batch * kept])
-}
-
-/// `[batch, kept]` to `[batch kept, patches]` with a single one per row, in the type of `like`.
-///
-/// Positions are gathered by this product and not by `select`, whose gradient is a serial scatter on GPU backends.
-fn one_hot(keep: Tensor<2, Int>, n_patches: usize, like: &Tensor<2>) -> Tensor<2> {
-    let [batch, kept] = keep.dims();
-    let all = Tensor::<1, Int>::arange(0..n_patches as i64, (&keep.device(), keep.dtype())).reshape([1, n_patches]);
-    let hit = keep
-        .reshape([batch * kept, 1])
-        .expand([batch * kept, n_patches])
-        .equal(all.expand([batch * kept, n_patches]));
-    Tensor::zeros([batch * kept, n_patches], (&like.device(), like.dtype())).mask_fill(hit, 1.0)
 }

@@ -1,6 +1,6 @@
 use burn::tensor::{Tensor, assert_shape};
 
-use super::{Targets, add_bias, scaled_similarities};
+use super::{Targets, add_bias, cross_entropy::cross_entropy, scaled_similarities};
 
 /// Symmetric cross-entropy over all image-text pairs of a batch.
 ///
@@ -36,8 +36,8 @@ impl ClipLoss {
         let logits = add_bias(logits, logit_bias); // [batch, batch]
         let targets = normalize_rows(targets.positives(&logits));
         // The positives are symmetric, so the rows of the targets serve both directions.
-        let image_to_text = cross_entropy(logits.clone(), targets.clone());
-        let text_to_image = cross_entropy(logits.transpose(), targets);
+        let image_to_text = cross_entropy(logits.clone(), targets.clone()).mean();
+        let text_to_image = cross_entropy(logits.transpose(), targets).mean();
         (image_to_text + text_to_image) * 0.5
     }
 }
@@ -46,16 +46,4 @@ impl ClipLoss {
 pub(super) fn normalize_rows(positives: Tensor<2>) -> Tensor<2> {
     let counts = positives.clone().sum_dim(1); // [rows, 1]
     positives / counts
-}
-
-/// Cross-entropy of the rows of `logits` against distributions, averaged over the rows.
-///
-/// `log_softmax` would keep several `[batch, batch]` matrices for the backward pass; this keeps the
-/// exponentials and the targets. The maximum counts as a constant: a shift changes neither value nor gradient.
-fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
-    let max = logits.clone().detach().max_dim(1); // [batch, 1]
-    let shifted = logits - max;
-    let log_sum = shifted.clone().exp().sum_dim(1).log(); // [batch, 1]
-    let agreement = (shifted * targets).sum_dim(1); // [batch, 1]
-    (log_sum - agreement).mean()
 }

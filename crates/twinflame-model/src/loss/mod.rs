@@ -3,11 +3,14 @@
 //! All of them take the whole batch, because the negatives of a pair are the other pairs. [`Targets`] says
 //! which pairs are positives, [`ContrastiveLoss`] names the loss, [`matching_accuracy`] tells how often the
 //! best match is a positive. [`ContrastiveLoss::gradients`] gives loss and gradients without a tape and
-//! without a `[batch, batch]` matrix, for batches that are larger than memory.
+//! without a `[batch, batch]` matrix, for batches that are larger than memory. [`albef`] holds the losses of ALBEF.
+
+pub mod albef;
 
 mod accuracy;
 mod clip;
 mod contrastive;
+mod cross_entropy;
 mod gradients;
 mod siglip;
 mod targets;

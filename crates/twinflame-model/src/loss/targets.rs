@@ -1,5 +1,7 @@
 use burn::tensor::{Int, Tensor, assert_shape};
 
+use crate::FeatureQueue;
+
 /// Which pairs of a batch are positives of each other.
 ///
 /// CLIP takes the diagonal: image `i` belongs to caption `i` and to nothing else. When a batch holds several
@@ -34,6 +36,27 @@ impl Targets {
         self.positives_of_rows(0, like, batch)
     }
 
+    /// The positives of a batch among a queue's entries, as ones and zeros without gradient. Under
+    /// [`Targets::Diagonal`] there are none.
+    ///
+    /// # Shapes
+    /// - batch: [`positives`](Self::positives) of the batch: the result has their device and float type
+    /// - output: `[batch, queue_size]`
+    #[must_use]
+    pub fn positives_in_queue(&self, queue: &FeatureQueue, batch: &Tensor<2>) -> Tensor<2> {
+        let [rows, _] = batch.dims();
+        match self {
+            Self::Diagonal => Tensor::zeros([rows, queue.len()], (&batch.device(), batch.dtype())),
+            Self::ById { image_ids, caption_ids } => {
+                assert_shape!(image_ids, [rows]);
+                assert_shape!(caption_ids, [rows]);
+                let same = same_id(image_ids.clone(), queue.image_ids.val())
+                    .bool_or(same_id(caption_ids.clone(), queue.caption_ids.val()));
+                same.float().cast(batch.dtype())
+            }
+        }
+    }
+
     /// Rows `start..` of [`positives`](Self::positives), for a loss that goes through the batch in blocks.
     ///
     /// # Shapes
@@ -46,22 +69,24 @@ impl Targets {
         let same = match self {
             Self::Diagonal => {
                 let ids = Tensor::<1, Int>::arange(0..batch as i64, &device);
-                same_id(start, rows, ids)
+                same_id(ids.clone().narrow(0, start, rows), ids)
             }
             Self::ById { image_ids, caption_ids } => {
                 assert_shape!(image_ids, [batch]);
                 assert_shape!(caption_ids, [batch]);
-                same_id(start, rows, image_ids.clone()).bool_or(same_id(start, rows, caption_ids.clone()))
+                let same = |ids: &Tensor<1, Int>| same_id(ids.clone().narrow(0, start, rows), ids.clone());
+                same(image_ids).bool_or(same(caption_ids))
             }
         };
         same.float().cast(like.dtype())
     }
 }
 
-/// `[rows, batch]`: whether row `start + i` and column `j` have the same id.
-fn same_id(start: usize, rows: usize, ids: Tensor<1, Int>) -> Tensor<2, burn::tensor::Bool> {
-    let [batch] = ids.dims();
-    let of_rows = ids.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1); // [rows, 1]
-    let of_columns = ids.unsqueeze_dim::<2>(0); // [1, batch]
-    of_rows.expand([rows, batch]).equal(of_columns.expand([rows, batch]))
+/// `[rows, columns]`: whether row and column have the same id.
+fn same_id(of_rows: Tensor<1, Int>, of_columns: Tensor<1, Int>) -> Tensor<2, burn::tensor::Bool> {
+    let [rows] = of_rows.dims();
+    let [columns] = of_columns.dims();
+    let of_rows = of_rows.reshape([rows, 1]).expand([rows, columns]);
+    let of_columns = of_columns.reshape([1, columns]).expand([rows, columns]);
+    of_rows.equal(of_columns)
 }

@@ -1,5 +1,6 @@
 //! Text encoders.
 
+pub(crate) mod bert;
 mod cbow;
 mod pool;
 mod transformer;
@@ -9,6 +10,7 @@ use burn::{
     tensor::{Int, Tensor},
 };
 
+pub use bert::{Bert, BertAttention, BertEmbeddings, BertLayer, ImageMemory, MlmHead, Readout};
 pub use cbow::Cbow;
 pub use transformer::TextTransformer;
 

@@ -11,9 +11,9 @@ use crate::{
     BlockOutput,
     activation::Activation,
     attention::Visibility,
-    block::{BlockConfig, BlockStd, ResidualBlock},
+    block::{BlockConfig, BlockStd, BlockValues, ResidualBlock},
     config::{TextConfig, TextPool},
-    init::{Init, Values},
+    init::{Init, NORM_EPSILON, Values},
 };
 
 /// Standard deviation of token embeddings (OpenAI's `initialize_parameters`).
@@ -50,7 +50,8 @@ impl TextTransformer {
             d_ff: config.d_ff(),
             n_heads: config.heads,
             activation,
-            std: Some(BlockStd::of_text(width, config.layers)),
+            norm_epsilon: NORM_EPSILON,
+            values: BlockValues::Text(BlockStd::of_text(width, config.layers)),
         };
         Self {
             token_embedding: init.embedding(
@@ -66,7 +67,7 @@ impl TextTransformer {
             blocks: (0..config.layers)
                 .map(|layer| ResidualBlock::new(&init.at(format_args!("transformer.resblocks.{layer}")), &block))
                 .collect(),
-            ln_final: init.layer_norm(width),
+            ln_final: init.layer_norm(width, NORM_EPSILON),
             text_projection: init.linear(
                 ["text_projection", ""],
                 [width, embed_dim],

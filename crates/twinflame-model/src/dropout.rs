@@ -1,0 +1,116 @@
+//! Dropout that one seed makes the same on every backend.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+
+use crate::ConfigError;
+
+/// Elements of the table: 4 MiB in f32, some 1,400 rows of width 768.
+const TABLE_LENGTH: usize = 1 << 20;
+
+/// Random zeros for dropout (Srivastava et al. 2014, <https://jmlr.org/papers/v15/srivastava14a.html>), drawn once on
+/// the host and kept on the device.
+///
+/// A backend's own random numbers differ from backend to backend and live in a state that no checkpoint holds. Drawing
+/// a mask for every layer on the host would cost more than the layers. So there is one table of zeros and
+/// `1 / (1 - probability)`, and a layer multiplies each row of its input by a row of the table: consecutive rows, from
+/// a place that is drawn for every layer of every pass. Rows repeat after `2^20 / width`, which is far more than a
+/// text has tokens.
+#[derive(Clone, Debug)]
+pub struct DropoutTable {
+    table: Tensor<1>,
+}
+
+impl DropoutTable {
+    /// Draws a table.
+    ///
+    /// # Errors
+    /// If `probability` is not in `[0, 1)`.
+    pub fn new(probability: f64, seed: u64, device: &Device) -> Result<Self, ConfigError> {
+        check_probability(probability)?;
+        let keep = 1.0 - probability;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let scale = (1.0 / keep) as f32;
+        let values: Vec<f32> = (0..TABLE_LENGTH)
+            .map(|_| if rng.random::<f32>() < keep as f32 { scale } else { 0.0 })
+            .collect();
+        let device = device.clone().without_autodiff();
+        Ok(Self {
+            table: Tensor::from_data(TensorData::new(values, [TABLE_LENGTH]), &device),
+        })
+    }
+
+    /// The masks of one pass: a function of `seed` alone, which the caller takes from the run's seed, the step and the
+    /// pass within the step.
+    #[must_use]
+    pub fn draw(&self, seed: u64) -> Dropout {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let starts: Vec<i32> = (0..MAX_SITES)
+            .map(|_| rng.random_range(0..TABLE_LENGTH as i32))
+            .collect();
+        let starts = TensorData::new(starts, [MAX_SITES]);
+        Dropout {
+            table: self.table.clone(),
+            starts: Tensor::from_data(starts, &self.table.device()),
+        }
+    }
+}
+
+/// Checks that something can be dropped with this probability.
+pub(crate) fn check_probability(probability: f64) -> Result<(), ConfigError> {
+    if (0.0..1.0).contains(&probability) {
+        Ok(())
+    } else {
+        Err(ConfigError::Dropout(probability))
+    }
+}
+
+/// Most places of a network that can drop something in one pass.
+pub(crate) const MAX_SITES: usize = 1024;
+
+/// Dropout masks of one pass through a text encoder.
+#[derive(Clone, Debug)]
+pub struct Dropout {
+    /// `[table]`.
+    table: Tensor<1>,
+    /// `[sites]`, first row of each site's mask, before the remainder is taken.
+    starts: Tensor<1, Int>,
+}
+
+/// One place that drops something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site<'a> {
+    dropout: &'a Dropout,
+    index: usize,
+}
+
+impl Dropout {
+    /// The place with this number, below [`MAX_SITES`]: no two of one pass may share it.
+    pub(crate) fn site(&self, index: usize) -> Site<'_> {
+        Site { dropout: self, index }
+    }
+}
+
+impl Site<'_> {
+    /// Sets elements to zero and scales the others, so that the expectation stays.
+    pub(crate) fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        let dims = x.dims();
+        let columns = dims[D - 1];
+        let rows = x.shape().num_elements() / columns;
+        let table_rows = TABLE_LENGTH / columns;
+        let table = self.dropout.table.clone().narrow(0, 0, table_rows * columns);
+        let start = self.dropout.starts.clone().narrow(0, self.index, 1);
+        let index =
+            (Tensor::<1, Int>::arange(0..rows as i64, (&start.device(), start.dtype())) + start).remainder_scalar(table_rows as i64);
+        let mask = table.reshape([table_rows, columns]).select(0, index).reshape(dims);
+        x.clone() * mask.cast(burn::tensor::FloatDType::from(x.dtype()))
+    }
+}
+
+/// Applies dropout where there is any.
+pub(crate) fn drop_at<const D: usize>(x: Tensor<D>, site: Option<Site<'_>>) -> Tensor<D> {
+    match site {
+        Some(site) => site.apply(x),
+        None => x,
+    }
+}

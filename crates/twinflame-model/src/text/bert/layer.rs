@@ -1,0 +1,117 @@
+use burn::{module::Module, nn::LayerNorm, tensor::Tensor};
+
+use super::{INIT_STD, NORM_EPSILON};
+use crate::{
+    Activation,
+    albef::BertConfig,
+    attention::{CrossAttention, Hidden, KeysValues, PaddingMask},
+    block::{BlockConfig, BlockValues, Mlp},
+    dropout::{Dropout, drop_at},
+    init::Init,
+};
+
+/// One of BERT's layers, normalised after each sum: self-attention, cross-attention in a fusion layer, feed-forward.
+#[derive(Module, Debug)]
+pub struct BertLayer {
+    /// Text tokens look at each other.
+    pub attention: BertAttention,
+    /// Text tokens look at image tokens; in fusion layers only.
+    pub cross_attention: Option<BertAttention>,
+    /// Feed-forward layer.
+    pub mlp: Mlp,
+    /// After the feed-forward layer.
+    pub ln_mlp: LayerNorm,
+    /// First of the layer's places that drop something.
+    #[module(skip)]
+    first_site: usize,
+}
+
+/// Attention, added to what asked, normalised: `norm(x + attention(x))`.
+#[derive(Module, Debug)]
+pub struct BertAttention {
+    /// Attention.
+    pub attn: CrossAttention,
+    /// After the sum.
+    pub norm: LayerNorm,
+}
+
+/// Number of the place after the embeddings that drops something.
+pub(super) const EMBEDDING_SITE: usize = 0;
+/// Places of a layer that drop something: weights and output of either attention, and of the feed-forward layer.
+const SITES: usize = 5;
+
+/// Layers that this many places that drop something are enough for.
+pub(crate) const fn max_layers(sites: usize) -> usize {
+    (sites - 1) / SITES
+}
+
+impl BertAttention {
+    fn new(init: &Init, config: &BertConfig, context_width: usize) -> Self {
+        Self {
+            attn: CrossAttention::new(init, config.width, context_width, config.heads, INIT_STD),
+            norm: init.layer_norm(config.width, NORM_EPSILON),
+        }
+    }
+
+    /// Keys and values of what is looked at, `[batch, tokens, context_width]`.
+    pub fn keys_values(&self, context: Tensor<3>) -> KeysValues {
+        self.attn.keys_values(context)
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        context: &KeysValues,
+        hidden: Hidden<'_>,
+        dropout: Option<&Dropout>,
+        first_site: usize,
+    ) -> Tensor<3> {
+        let site = |index| dropout.map(|dropout| dropout.site(first_site + index));
+        let attended = self.attn.forward(x.clone(), context, hidden, site(0));
+        self.norm.forward(drop_at(attended, site(1)) + x)
+    }
+}
+
+impl BertLayer {
+    pub(super) fn new(init: &Init, config: &BertConfig, image_width: Option<usize>, index: usize) -> Self {
+        let block = BlockConfig {
+            width: config.width,
+            d_ff: config.d_ff(),
+            n_heads: config.heads,
+            activation: Activation::Gelu,
+            norm_epsilon: NORM_EPSILON,
+            values: BlockValues::Normal(INIT_STD),
+        };
+        Self {
+            attention: BertAttention::new(&init.at("attention"), config, config.width),
+            cross_attention: image_width.map(|width| BertAttention::new(&init.at("cross_attention"), config, width)),
+            mlp: Mlp::new(&init.at("mlp"), &block),
+            ln_mlp: init.layer_norm(config.width, NORM_EPSILON),
+            first_site: EMBEDDING_SITE + 1 + SITES * index,
+        }
+    }
+
+    /// The layer's output for `queries`, which are among the tokens `x`.
+    ///
+    /// # Shapes
+    /// - queries, output: `[batch, queries, width]`
+    /// - x: `[batch, tokens, width]`
+    pub(super) fn forward(
+        &self,
+        queries: Tensor<3>,
+        x: Tensor<3>,
+        padding: &PaddingMask,
+        image: Option<&KeysValues>,
+        dropout: Option<&Dropout>,
+    ) -> Tensor<3> {
+        let text = self.attention.keys_values(x);
+        let mut x = self
+            .attention
+            .forward(queries, &text, Hidden::Padding(padding), dropout, self.first_site);
+        if let (Some(cross), Some(image)) = (&self.cross_attention, image) {
+            x = cross.forward(x, image, Hidden::Nothing, dropout, self.first_site + 2);
+        }
+        let site = dropout.map(|dropout| dropout.site(self.first_site + 4));
+        self.ln_mlp.forward(drop_at(self.mlp.forward(x.clone()), site) + x)
+    }
+}

@@ -1,0 +1,52 @@
+use burn::{
+    module::{Module, Param},
+    nn::{LayerNorm, Linear},
+    tensor::{Tensor, activation::gelu},
+};
+
+use super::{INIT_STD, NORM_EPSILON};
+use crate::init::{Init, Values};
+
+/// Predicts the tokens behind masked ones (masked language modelling).
+///
+/// The matrix that turns states into scores of tokens is that of the word embeddings. It belongs to
+/// [`BertEmbeddings`](super::BertEmbeddings) and is handed in: two parameters of one value would part at the first
+/// step.
+#[derive(Module, Debug)]
+pub struct MlmHead {
+    /// `[width, width]` with bias.
+    pub dense: Linear,
+    /// After the non-linearity.
+    pub layer_norm: LayerNorm,
+    /// `[vocab_size]`, added to the scores.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl MlmHead {
+    pub(super) fn new(init: &Init, width: usize, vocab_size: usize) -> Self {
+        let zero = Values::Constant(0.0);
+        Self {
+            dense: init.linear(
+                ["dense.weight", "dense.bias"],
+                [width, width],
+                Values::Normal(INIT_STD),
+                Some(zero),
+            ),
+            layer_norm: init.layer_norm(width, NORM_EPSILON),
+            bias: init.param("bias", [vocab_size], zero),
+        }
+    }
+
+    /// # Shapes
+    /// - states: `[batch, slots, width]`
+    /// - word_embeddings: `[vocab_size, width]`
+    /// - output: `[batch, slots, vocab_size]`, logits
+    pub(super) fn forward(&self, states: Tensor<3>, word_embeddings: Tensor<2>) -> Tensor<3> {
+        let [batch, slots, width] = states.dims();
+        let [vocab_size, _] = word_embeddings.dims();
+        let x = self.layer_norm.forward(gelu(self.dense.forward(states)));
+        let logits = x.reshape([batch * slots, width]).matmul(word_embeddings.transpose());
+        let logits = logits + self.bias.val().reshape([1, vocab_size]);
+        logits.reshape([batch, slots, vocab_size])
+    }
+}

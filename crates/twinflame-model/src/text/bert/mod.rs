@@ -1,0 +1,208 @@
+//! BERT, split into a text encoder and a fusion encoder.
+
+mod embeddings;
+mod layer;
+mod mlm_head;
+mod readout;
+
+use burn::{
+    module::Module,
+    tensor::{Bool, Int, Tensor, assert_shape},
+};
+
+pub use embeddings::BertEmbeddings;
+pub(crate) use embeddings::TOKEN_TYPES;
+pub(crate) use layer::max_layers;
+pub use layer::{BertAttention, BertLayer};
+pub use mlm_head::MlmHead;
+pub use readout::Readout;
+
+use crate::{
+    albef::BertConfig,
+    attention::{KeysValues, PaddingMask},
+    dropout::{Dropout, drop_at},
+    init::Init,
+};
+
+/// What BERT's normalisations add to the variance.
+const NORM_EPSILON: f64 = 1e-12;
+/// Standard deviation of BERT's initial weights.
+const INIT_STD: f64 = 0.02;
+
+/// BERT (Devlin et al. 2018, <https://arxiv.org/abs/1810.04805>) as ALBEF splits it (Li et al. 2021,
+/// <https://arxiv.org/abs/2107.07651>, section 3.1): the lower layers encode a text, the upper ones fuse it with an
+/// image, which they look at by cross-attention.
+///
+/// [`Bert::text`] runs the lower layers, [`Bert::fusion`] the upper ones on what the lower gave, [`Bert::full`] all of
+/// them. The upper layers see the image as an [`ImageMemory`].
+///
+/// Every pass takes
+/// - `mask_pad`, `[batch, tokens]`, true at padding, which no token looks at. It comes from the text as it is, not from
+///   the text with masked tokens, where a random replacement may look like padding;
+/// - a [`Readout`]: which tokens the caller wants. The last layer computes no others;
+/// - the [`Dropout`] of this pass, or `None` for none. Passes of one step each draw their own.
+#[derive(Module, Debug)]
+pub struct Bert {
+    /// Tokens and positions.
+    pub embeddings: BertEmbeddings,
+    /// All layers; those from `fusion_layer` on have cross-attention.
+    pub layers: Vec<BertLayer>,
+    /// Predicts masked tokens; fine-tuning does without.
+    pub mlm_head: Option<MlmHead>,
+    /// First layer of the fusion encoder.
+    pub fusion_layer: usize,
+}
+
+/// Keys and values of image tokens for every fusion layer.
+///
+/// Computed once per image by [`Bert::image_memory`], and shared by all texts that are fused with it: its matching one,
+/// its hard negatives, its masked one, or the candidates of a search.
+#[derive(Clone, Debug)]
+pub struct ImageMemory {
+    layers: Vec<KeysValues>,
+}
+
+impl ImageMemory {
+    /// The memory of some images, in this order; an image may come several times.
+    ///
+    /// # Shapes
+    /// - rows: `[selected]`, indices into the batch that the memory was made from
+    #[must_use]
+    pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        Self {
+            layers: self.layers.iter().map(|layer| layer.select(rows.clone())).collect(),
+        }
+    }
+}
+
+impl Bert {
+    pub(crate) fn new(init: &Init, config: &BertConfig, image_width: usize) -> Self {
+        let layers = config.text_layers + config.fusion_layers;
+        let layer = |index: usize| {
+            let context = (index >= config.text_layers).then_some(image_width);
+            BertLayer::new(&init.at(format_args!("layer.{index}")), config, context, index)
+        };
+        Self {
+            embeddings: BertEmbeddings::new(&init.at("embeddings"), config),
+            layers: (0..layers).map(layer).collect(),
+            mlm_head: config
+                .mlm_head
+                .then(|| MlmHead::new(&init.at("mlm_head"), config.width, config.vocab_size)),
+            fusion_layer: config.text_layers,
+        }
+    }
+
+    /// Encodes texts.
+    ///
+    /// # Shapes
+    /// - ids: `[batch, tokens]`
+    /// - mask_pad: `[batch, tokens]`, true at padding
+    /// - output: `[batch, kept, width]`
+    ///
+    /// # Panics
+    /// If there are more tokens than positions.
+    pub fn text(
+        &self,
+        ids: Tensor<2, Int>,
+        mask_pad: &Tensor<2, Bool>,
+        readout: &Readout,
+        dropout: Option<&Dropout>,
+    ) -> Tensor<3> {
+        let x = self.embed(ids, dropout);
+        self.run(&self.layers[..self.fusion_layer], x, mask_pad, None, readout, dropout)
+    }
+
+    /// Fuses encoded texts with images, text `i` with image `i`.
+    ///
+    /// # Shapes
+    /// - text_states: `[batch, tokens, width]`, all tokens of [`Bert::text`]
+    /// - mask_pad: `[batch, tokens]`, true at padding
+    /// - images: of as many images
+    /// - output: `[batch, kept, width]`
+    pub fn fusion(
+        &self,
+        text_states: Tensor<3>,
+        mask_pad: &Tensor<2, Bool>,
+        images: &ImageMemory,
+        readout: &Readout,
+        dropout: Option<&Dropout>,
+    ) -> Tensor<3> {
+        let layers = &self.layers[self.fusion_layer..];
+        self.run(layers, text_states, mask_pad, Some(images), readout, dropout)
+    }
+
+    /// Encodes texts and fuses them with images, text `i` with image `i`: [`Bert::text`], then [`Bert::fusion`].
+    ///
+    /// # Shapes
+    /// As there.
+    ///
+    /// # Panics
+    /// If there are more tokens than positions.
+    pub fn full(
+        &self,
+        ids: Tensor<2, Int>,
+        mask_pad: &Tensor<2, Bool>,
+        images: &ImageMemory,
+        readout: &Readout,
+        dropout: Option<&Dropout>,
+    ) -> Tensor<3> {
+        let x = self.embed(ids, dropout);
+        self.run(&self.layers, x, mask_pad, Some(images), readout, dropout)
+    }
+
+    /// What the fusion layers need of images.
+    ///
+    /// # Shapes
+    /// - image_states: `[batch, tokens, image width]`
+    pub fn image_memory(&self, image_states: Tensor<3>) -> ImageMemory {
+        let layers = self.layers.iter().filter_map(|layer| layer.cross_attention.as_ref());
+        ImageMemory {
+            layers: layers.map(|cross| cross.keys_values(image_states.clone())).collect(),
+        }
+    }
+
+    /// Scores every token of the vocabulary for each of the given states.
+    ///
+    /// # Shapes
+    /// - states: `[batch, slots, width]`, what [`Bert::full`] gave at masked positions
+    /// - output: `[batch, slots, vocab_size]`, logits
+    ///
+    /// # Panics
+    /// If the model was made without an MLM head.
+    pub fn predict_tokens(&self, states: Tensor<3>) -> Tensor<3> {
+        match &self.mlm_head {
+            Some(head) => head.forward(states, self.embeddings.word_embeddings.weight.val()),
+            None => panic!("this model was made without an MLM head"),
+        }
+    }
+
+    fn embed(&self, ids: Tensor<2, Int>, dropout: Option<&Dropout>) -> Tensor<3> {
+        let x = self.embeddings.forward(ids);
+        drop_at(x, dropout.map(|dropout| dropout.site(layer::EMBEDDING_SITE)))
+    }
+
+    fn run(
+        &self,
+        layers: &[BertLayer],
+        mut x: Tensor<3>,
+        mask_pad: &Tensor<2, Bool>,
+        images: Option<&ImageMemory>,
+        readout: &Readout,
+        dropout: Option<&Dropout>,
+    ) -> Tensor<3> {
+        let [batch, tokens, _] = x.dims();
+        assert_shape!(mask_pad, [batch, tokens]);
+        let padding = PaddingMask::new(mask_pad, x.dtype().into());
+        let mut memories = images.into_iter().flat_map(|images| &images.layers);
+        for (index, layer) in layers.iter().enumerate() {
+            let memory = layer.cross_attention.as_ref().and_then(|_| memories.next());
+            let queries = if index + 1 == layers.len() {
+                readout.pick(x.clone())
+            } else {
+                x.clone()
+            };
+            x = layer.forward(queries, x, &padding, memory, dropout);
+        }
+        x
+    }
+}
