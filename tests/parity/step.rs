@@ -66,7 +66,7 @@ impl ModuleVisitor for Collect<'_> {
         let named = &self.params[&param.id];
         if let Some(grad) = self.grads.get::<D>(param.id) {
             let values = grad.try_to_vec_as().unwrap();
-            let values = named.layout.to_open_clip(values, &named.shape);
+            let values = named.layout.to_reference(values, &named.shape);
             self.found.insert(named.name.clone(), values);
         }
     }
@@ -94,7 +94,7 @@ impl ModuleVisitor for Register<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let named = &self.params[&param.id];
         if let Some(golden) = self.golden.get(&named.name) {
-            let values = named.layout.from_open_clip(golden.iter().collect(), &named.shape);
+            let values = named.layout.from_reference(golden.iter().collect(), &named.shape);
             let data = TensorData::new(values, named.shape.clone());
             let device = param.val().device().without_autodiff();
             self.grads.register(param.id, Tensor::<D>::from_data(data, &device));
