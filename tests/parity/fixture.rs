@@ -28,8 +28,13 @@ impl Fixture {
         }
     }
 
+    /// A file of tensors.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.dir.join(format!("{file}.safetensors"))
+    }
+
     pub(crate) fn tensors(&self, file: &str) -> HashMap<String, TensorData> {
-        let bytes = std::fs::read(self.dir.join(format!("{file}.safetensors"))).unwrap();
+        let bytes = std::fs::read(self.path(file)).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         file.iter()
             .map(|(name, view)| {
@@ -51,7 +56,7 @@ impl Fixture {
     /// The model with the fixture's weights; every tensor of the file must have a place and the reverse.
     pub(crate) fn clip(&self, device: &Device) -> Clip {
         let mut clip = self.clip_config().init(0, device);
-        let report = load_open_clip(&mut clip, &self.dir.join("weights.safetensors")).unwrap();
+        let report = load_open_clip(&mut clip, &self.path("weights")).unwrap();
         assert_eq!(report.loaded, named_params(&clip).len());
         assert!(report.resized.is_empty());
         assert!(report.ignored.iter().all(|name| name.ends_with("num_batches_tracked")));

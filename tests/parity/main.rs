@@ -1,4 +1,4 @@
-//! Does Twinflame compute what open_clip computes? Fixtures: `tests/fixtures/README.md`.
+//! Does Twinflame compute what open_clip and salesforce/ALBEF compute? Fixtures: `tests/fixtures/README.md`.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,6 +6,8 @@
     reason = "a panic is the report of a test"
 )]
 
+mod albef;
+mod compare;
 mod fixture;
 mod initial;
 mod model;

@@ -23,7 +23,10 @@ use twinflame::{
     },
 };
 
-use crate::fixture::Fixture;
+use crate::{
+    compare::{first_step_error, floats, named_grads, scalar},
+    fixture::Fixture,
+};
 
 const FIXTURES: [&str; 4] = [
     "clip_vit_tiny",
@@ -54,35 +57,6 @@ fn inputs(fixture: &Fixture) -> DeviceBatch {
     }
 }
 
-/// Tensors of a model or of its gradients in open_clip's order of elements, by open_clip's name.
-struct Collect<'a> {
-    params: HashMap<ParamId, NamedParam>,
-    grads: &'a GradientsParams,
-    found: HashMap<String, Vec<f32>>,
-}
-
-impl ModuleVisitor for Collect<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let named = &self.params[&param.id];
-        if let Some(grad) = self.grads.get::<D>(param.id) {
-            let values = grad.try_to_vec_as().unwrap();
-            let values = named.layout.to_open_clip(values, &named.shape);
-            self.found.insert(named.name.clone(), values);
-        }
-    }
-}
-
-fn named_grads(model: &Clip, grads: &GradientsParams) -> HashMap<String, Vec<f32>> {
-    let params = named_params(model).into_iter().map(|p| (p.id, p)).collect();
-    let mut collect = Collect {
-        params,
-        grads,
-        found: HashMap::new(),
-    };
-    model.visit(&mut collect);
-    collect.found
-}
-
 /// Puts the fixture's gradients in place of computed ones.
 struct Register<'a> {
     params: HashMap<ParamId, NamedParam>,
@@ -94,7 +68,7 @@ impl ModuleVisitor for Register<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let named = &self.params[&param.id];
         if let Some(golden) = self.golden.get(&named.name) {
-            let values = named.layout.from_open_clip(golden.iter().collect(), &named.shape);
+            let values = named.layout.from_reference(golden.iter().collect(), &named.shape);
             let data = TensorData::new(values, named.shape.clone());
             let device = param.val().device().without_autodiff();
             self.grads.register(param.id, Tensor::<D>::from_data(data, &device));
@@ -115,14 +89,6 @@ fn worst(name: &str, actual: &[f32], expected: &[f32]) -> f32 {
     differences
         .filter(|(index, _)| !is_noise(name, *index, expected.len()))
         .fold(0.0, |worst, (_, (a, b))| worst.max((a - b).abs()))
-}
-
-fn floats(data: &TensorData) -> Vec<f32> {
-    data.iter().collect()
-}
-
-fn scalar(tensor: Tensor<1>) -> f32 {
-    tensor.try_to_vec_as::<f32>().unwrap()[0]
 }
 
 fn assert_loss(actual: Tensor<1>, outputs: &HashMap<String, TensorData>) {
@@ -160,18 +126,7 @@ fn optimizer(fixture: &Fixture, model: &Clip) -> (ModuleOptimizer, f64) {
     (adamw(&config, model), config.lr)
 }
 
-/// How far a weight may be off after Adam's first step, `lr * g / (|g| + eps)`, when its gradient may be off by 1e-5 of
-/// the largest one of its tensor: nothing to speak of, except where the gradient itself is smaller than that, so that
-/// the sign of the step is open. An exact zero stays exact.
-fn step_error(fixture: &Fixture, gradient: f32, largest: f32) -> f32 {
-    let number = |key: &str| fixture.config["optimizer"][key].as_f64().unwrap() as f32;
-    let step = |g: f32| number("lr") * g / (g.abs() + number("eps"));
-    let error = if gradient == 0.0 { 0.0 } else { 1e-5 * largest };
-    let off = |g: f32| (step(g) - step(gradient)).abs();
-    off(gradient + error).max(off(gradient - error))
-}
-
-/// Compares the weights with the fixture's, each within `tolerance` and what `step_error` adds if `from_own_gradients`.
+/// Compares the weights with the fixture's, each within `tolerance` and what `first_step_error` adds if `from_own_gradients`.
 fn assert_weights(fixture: &Fixture, model: &Clip, tolerance: f32, from_own_gradients: bool) {
     let golden_grads = fixture.tensors("grads");
     let actual: HashMap<String, TensorData> = to_open_clip_tensors(model).unwrap().into_iter().collect();
@@ -191,7 +146,7 @@ fn assert_weights(fixture: &Fixture, model: &Clip, tolerance: f32, from_own_grad
                 continue;
             }
             let error = if from_own_gradients {
-                step_error(fixture, grads[index], largest)
+                first_step_error(&fixture.config["optimizer"], grads[index], largest)
             } else {
                 0.0
             };

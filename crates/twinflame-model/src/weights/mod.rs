@@ -1,15 +1,21 @@
-//! Weights under open_clip's names.
+//! Weights under the names of the references: open_clip for [`Clip`](crate::Clip), salesforce/ALBEF for
+//! [`Albef`](crate::Albef).
 //!
-//! A [`Clip`](crate::Clip) maps on open_clip's state dict by renaming and by the [`Layout`] of each tensor, one to one
-//! in both directions. [`named_params`] lists that mapping, [`load_open_clip`] and [`save_open_clip`] use it on
-//! safetensors files; with [`NamedParam::id`] it also names gradients.
+//! A module maps on the reference's state dict by renaming and by the [`Layout`] of each tensor, one to one in both
+//! directions. [`named_params`] lists that mapping; with [`NamedParam::id`] it also names gradients. [`load_open_clip`]
+//! and [`save_open_clip`], [`load_albef`] and [`AlbefCheckpoint::save`] use it on safetensors files.
 
 mod error;
+mod file;
 mod layout;
 mod names;
 mod open_clip;
+mod salesforce;
+mod tensors;
 
 pub use error::WeightsError;
 pub use layout::Layout;
-pub use names::{NamedParam, named_params};
-pub use open_clip::{LoadReport, load_open_clip, load_open_clip_tensors, save_open_clip, to_open_clip_tensors};
+pub use names::{NamedParam, Place, ReferenceNames, named_params};
+pub use open_clip::{load_open_clip, load_open_clip_tensors, save_open_clip, to_open_clip_tensors};
+pub use salesforce::{AlbefCheckpoint, load_albef, load_albef_tensors};
+pub use tensors::{LoadReport, to_tensors};

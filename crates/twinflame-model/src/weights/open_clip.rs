@@ -1,17 +1,17 @@
 //! open_clip's safetensors files.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, path::Path};
 
-use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
-    tensor::{DType, Tensor, TensorData},
+use burn::tensor::TensorData;
+
+use super::{
+    Layout, LoadReport, NamedParam, Place, ReferenceNames, WeightsError,
+    file::{read_file, write_file},
+    tensors::{Loader, Writer, to_tensors},
 };
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-
-use super::{NamedParam, WeightsError, named_params};
 use crate::{
     Clip,
-    pos_embed::{Resample, resize_grid, resize_sequence},
+    pos_embed::{Resample, resize_sequence},
 };
 
 /// Entries of published state dicts that carry no weight: counters of PyTorch's batch normalisation, the causal mask,
@@ -24,17 +24,6 @@ const IGNORED: [&str; 5] = [
     "vocab_size",
 ];
 
-/// What a load did beyond copying.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// Number of tensors copied.
-    pub loaded: usize,
-    /// Position tables of another size that were resampled.
-    pub resized: Vec<String>,
-    /// Entries of the file that carry no weight.
-    pub ignored: Vec<String>,
-}
-
 /// Replaces the weights of `clip` by those of a safetensors file with open_clip's names.
 ///
 /// Position tables of another image size or context length are resampled as open_clip does.
@@ -42,24 +31,8 @@ pub struct LoadReport {
 /// # Errors
 /// If the file cannot be read, or does not hold exactly the tensors of this model; `clip` is then unchanged.
 pub fn load_open_clip(clip: &mut Clip, path: &Path) -> Result<LoadReport, WeightsError> {
-    let bytes = fs::read(path).map_err(|source| WeightsError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|source| WeightsError::Format {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut tensors = HashMap::new();
-    let mut ignored = Vec::new();
-    for (name, view) in file.iter() {
-        if IGNORED.iter().any(|suffix| name.ends_with(suffix)) {
-            ignored.push(name.to_owned());
-        } else {
-            tensors.insert(name.to_owned(), read(name, &view)?);
-        }
-    }
-    ignored.sort();
+    let is_ignored = |name: &str| IGNORED.iter().any(|suffix| name.ends_with(suffix));
+    let (tensors, ignored) = read_file(path, is_ignored)?;
     let report = load_open_clip_tensors(clip, tensors)?;
     Ok(LoadReport { ignored, ..report })
 }
@@ -70,27 +43,12 @@ pub fn load_open_clip(clip: &mut Clip, path: &Path) -> Result<LoadReport, Weight
 /// As [`load_open_clip`].
 pub fn load_open_clip_tensors(
     clip: &mut Clip,
-    mut tensors: HashMap<String, TensorData>,
+    tensors: HashMap<String, TensorData>,
 ) -> Result<LoadReport, WeightsError> {
-    let params = named_params(clip);
-    let mut report = LoadReport::default();
-    let mut values = HashMap::with_capacity(params.len());
-    let mut missing = Vec::new();
-    for param in &params {
-        let Some(tensor) = tensors.remove(&param.name) else {
-            missing.push(param.name.clone());
-            continue;
-        };
-        let tensor = fit(param, tensor, &mut report)?;
-        values.insert(param.id, tensor);
-    }
-    if !missing.is_empty() || !tensors.is_empty() {
-        let mut unexpected: Vec<_> = tensors.into_keys().collect();
-        unexpected.sort();
-        return Err(WeightsError::Names { missing, unexpected });
-    }
-    report.loaded = values.len();
-    *clip = clip.clone().map(&mut Writer { values });
+    let mut loader = Loader::new(tensors);
+    loader.take(&*clip, str::to_owned)?;
+    let (values, report) = loader.finish()?;
+    Writer::new(values).replace(clip);
     Ok(report)
 }
 
@@ -99,12 +57,7 @@ pub fn load_open_clip_tensors(
 /// # Errors
 /// If a value cannot be read from the device.
 pub fn to_open_clip_tensors(clip: &Clip) -> Result<Vec<(String, TensorData)>, WeightsError> {
-    let mut reader = Reader {
-        params: named_params(clip).into_iter(),
-        tensors: Vec::new(),
-    };
-    clip.visit(&mut reader);
-    let mut tensors = reader.tensors.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut tensors = to_tensors(clip)?;
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(tensors)
 }
@@ -124,135 +77,74 @@ pub fn save_open_clip(clip: &Clip, path: &Path) -> Result<(), WeightsError> {
         })
         .collect();
     tensors.extend(counters);
-    let views = tensors
-        .iter()
-        .map(|(name, data)| {
-            let dtype = if data.dtype() == DType::I64 {
-                Dtype::I64
-            } else {
-                Dtype::F32
-            };
-            let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes());
-            view.map(|view| (name.as_str(), view)).map_err(WeightsError::Serialize)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let bytes = safetensors::serialize(views, None).map_err(WeightsError::Serialize)?;
-    let partial = path.with_extension("safetensors.partial");
-    fs::write(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .map_err(|source| WeightsError::Write {
-            path: path.to_owned(),
-            source,
-        })
+    write_file(path, &tensors)
 }
 
-/// Any float type to f32.
-fn read(name: &str, view: &TensorView<'_>) -> Result<TensorData, WeightsError> {
-    let dtype = match view.dtype() {
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::F64 => DType::F64,
-        other => {
-            return Err(WeightsError::DType {
-                name: name.to_owned(),
-                dtype: format!("{other:?}"),
-            });
+impl ReferenceNames for Clip {
+    fn reference(&self, place: &Place<'_>) -> (String, Layout) {
+        let name = open_clip_name(place.path);
+        let layout = match name.as_str() {
+            // Parameters and not layers in open_clip: multiplied from the right, as here.
+            "visual.proj" | "text_projection" => Layout::Same,
+            "visual.conv1.weight" if place.is_linear_weight => Layout::Patches,
+            _ if place.is_linear_weight => Layout::Transposed,
+            _ => Layout::Same,
+        };
+        (name, layout)
+    }
+
+    fn resize(param: &NamedParam, values: &[f32], found: &[usize]) -> Option<Vec<f32>> {
+        match param.name.as_str() {
+            "visual.positional_embedding" => param.resize_grid(values, found, Resample::Antialiased),
+            "positional_embedding" => {
+                let (&[_, from_width], &[to, width]) = (found, param.shape.as_slice()) else {
+                    return None;
+                };
+                (from_width == width).then(|| resize_sequence(values, width, to))
+            }
+            _ => None,
         }
+    }
+}
+
+/// Path of a tensor of a [`Clip`] to its name in open_clip.
+fn open_clip_name(path: &[String]) -> String {
+    // Below `image_encoder` and `text_encoder` comes the variant, which open_clip does not name.
+    let (tower, inner) = match path.first().map(String::as_str) {
+        Some("image_encoder") => (Some("visual"), &path[2..]),
+        Some("text_encoder") => (None, &path[2..]),
+        _ => (None, path),
     };
-    let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
-    Ok(data.convert::<f32>())
-}
-
-/// open_clip's tensor in the shape and order that `param` has here.
-fn fit(param: &NamedParam, tensor: TensorData, report: &mut LoadReport) -> Result<TensorData, WeightsError> {
-    let found = tensor.shape().to_vec();
-    let expected = param.layout.open_clip_shape(&param.shape);
-    let mut values: Vec<f32> = tensor.iter().collect();
-    if found != expected {
-        values = resize(param, &values, &found).ok_or_else(|| WeightsError::Shape {
-            name: param.name.clone(),
-            found,
-            expected,
-        })?;
-        report.resized.push(param.name.clone());
+    let mut parts: Vec<&str> = tower.into_iter().collect();
+    let mut inner = inner.iter().map(String::as_str).peekable();
+    while let Some(part) = inner.next() {
+        match part {
+            "blocks" => parts.extend(["transformer", "resblocks"]),
+            "gamma" => parts.push("weight"),
+            "beta" => parts.push("bias"),
+            "downsample" => parts.extend(["downsample", if inner.next() == Some("conv") { "0" } else { "1" }]),
+            "in_proj" => match inner.next() {
+                Some("weight") => parts.push("in_proj_weight"),
+                _ => parts.push("in_proj_bias"),
+            },
+            "proj" | "text_projection" => {
+                inner.next();
+                parts.push(part);
+            }
+            _ => parts.push(part),
+        }
     }
-    let values = param.layout.from_open_clip(values, &param.shape);
-    Ok(TensorData::new(values, param.shape.clone()))
-}
-
-/// A position table of another length, resampled; `None` if it is no such table.
-fn resize(param: &NamedParam, values: &[f32], found: &[usize]) -> Option<Vec<f32>> {
-    let (&[from, from_width], &[to, width]) = (found, param.shape.as_slice()) else {
-        return None;
-    };
-    if from_width != width {
-        return None;
-    }
-    let side = |tokens: usize| {
-        let side = tokens.checked_sub(1)?.isqrt();
-        (side > 0 && side * side + 1 == tokens).then_some([side; 2])
-    };
-    match param.name.as_str() {
-        "visual.positional_embedding" => Some(resize_grid(
-            values,
-            width,
-            side(from)?,
-            side(to)?,
-            Resample::Antialiased,
-        )),
-        "positional_embedding" => Some(resize_sequence(values, width, to)),
-        _ => None,
-    }
-}
-
-struct Writer {
-    values: HashMap<ParamId, TensorData>,
-}
-
-impl ModuleMapper for Writer {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(data) = self.values.remove(&param.id) else {
-            return param;
-        };
-        let id = param.id;
-        let tensor = Tensor::from_data(data, &param.lazy_device());
-        param.transform_for_load(tensor, id)
-    }
-}
-
-struct Reader {
-    params: std::vec::IntoIter<NamedParam>,
-    tensors: Vec<Result<(String, TensorData), WeightsError>>,
-}
-
-impl ModuleVisitor for Reader {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        // The same visit made the list, so it has the same order.
-        let Some(named) = self.params.next() else {
-            return;
-        };
-        let tensor = param.val().try_into_vec_as::<f32>().map(|values| {
-            let values = named.layout.to_open_clip(values, &named.shape);
-            let shape = named.layout.open_clip_shape(&named.shape);
-            TensorData::new(values, shape)
-        });
-        self.tensors.push(match tensor {
-            Ok(data) => Ok((named.name, data)),
-            Err(reason) => Err(WeightsError::Device {
-                name: named.name,
-                reason: format!("{reason:?}"),
-            }),
-        });
-    }
+    parts.join(".")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use burn::tensor::Device;
 
     use super::*;
-    use crate::ClipConfig;
+    use crate::{ClipConfig, weights::named_params};
 
     fn clip(preset: &str, seed: u64) -> Clip {
         ClipConfig::named(preset).unwrap().init(seed, &Device::flex())
@@ -333,5 +225,44 @@ mod tests {
         let tensors = to_open_clip_tensors(&small).unwrap().into_iter().collect();
         let report = load_open_clip_tensors(&mut large, tensors).unwrap();
         assert_eq!(report.resized, ["visual.positional_embedding", "positional_embedding"]);
+    }
+
+    #[test]
+    fn names_are_open_clips() {
+        let names = |preset: &str| {
+            let clip = ClipConfig::named(preset).unwrap().init(0, &Device::flex());
+            let params = named_params(&clip);
+            let names: HashSet<_> = params.iter().map(|param| param.name.clone()).collect();
+            assert_eq!(names.len(), params.len());
+            names
+        };
+        // Counts of open_clip's state dicts, `num_batches_tracked` left out.
+        let vit = names("vit-b-32");
+        assert_eq!(vit.len(), 302);
+        let resnet = names("rn50");
+        assert_eq!(resnet.len(), 324 + 110);
+        for name in [
+            "visual.conv1.weight",
+            "visual.proj",
+            "visual.class_embedding",
+            "visual.ln_pre.weight",
+            "visual.transformer.resblocks.11.attn.in_proj_bias",
+            "visual.transformer.resblocks.0.mlp.c_fc.weight",
+            "transformer.resblocks.11.attn.out_proj.weight",
+            "token_embedding.weight",
+            "ln_final.bias",
+            "text_projection",
+            "logit_scale",
+        ] {
+            assert!(vit.contains(name), "{name}");
+        }
+        for name in [
+            "visual.bn3.running_var",
+            "visual.layer1.0.downsample.0.weight",
+            "visual.layer4.0.downsample.1.running_mean",
+            "visual.attnpool.c_proj.bias",
+        ] {
+            assert!(resnet.contains(name), "{name}");
+        }
     }
 }

@@ -89,32 +89,42 @@ pub struct ItcTargets {
 }
 
 impl ItcTargets {
-    /// `alpha` of what the momentum model thinks and `1 - alpha` of the truth, which is spread evenly over the positives
-    /// of a row (section 3.3).
+    /// The truth, spread evenly over the positives of a row.
+    ///
+    /// # Shapes
+    /// - like: the similarities that they are for, whose shape, device and float type they have
+    ///
+    /// # Panics
+    /// If the sizes of batch or queue differ.
+    #[must_use]
+    pub fn new(like: &Similarities, queue: &FeatureQueue, targets: &Targets) -> Self {
+        let [batch, columns] = like.image_to_text.dims();
+        assert_eq!(columns, batch + queue.len(), "similarities of another queue");
+        let in_batch = targets.positives(&like.within_batch().image_to_text);
+        let in_queue = targets.positives_in_queue(queue, &in_batch);
+        let truth = normalize_rows(Tensor::cat(vec![in_batch, in_queue], 1));
+        Self {
+            image_to_text: truth.clone(),
+            text_to_image: truth,
+        }
+    }
+
+    /// `alpha` of what the momentum model thinks and `1 - alpha` of these (section 3.3).
     ///
     /// # Shapes
     /// - momentum: [`Similarities`] of the momentum model with itself
     /// - alpha: from 0, no distillation, to 1
     ///
     /// # Panics
-    /// If the sizes of batch or queue differ.
+    /// If shapes differ.
     #[must_use]
-    pub fn new(momentum: &Similarities, queue: &FeatureQueue, targets: &Targets, alpha: f64) -> Self {
-        let momentum = [&momentum.image_to_text, &momentum.text_to_image].map(|x| x.clone().without_autodiff());
-        let [batch, columns] = momentum[0].dims();
-        assert_eq!(columns, batch + queue.len(), "similarities of another queue");
-        let in_batch = targets.positives(&momentum[0].clone().narrow(1, 0, batch));
-        let in_queue = targets.positives_in_queue(queue, &in_batch);
-        let truth = normalize_rows(Tensor::cat(vec![in_batch, in_queue], 1));
-        let [image_to_text, text_to_image] = momentum.map(|momentum| {
-            if alpha == 0.0 {
-                return truth.clone();
-            }
-            softmax(momentum, 1) * alpha + truth.clone() * (1.0 - alpha)
-        });
+    pub fn distilled(self, momentum: &Similarities, alpha: f64) -> Self {
+        let mix = |truth: Tensor<2>, momentum: &Tensor<2>| {
+            softmax(momentum.clone().without_autodiff(), 1) * alpha + truth * (1.0 - alpha)
+        };
         Self {
-            image_to_text,
-            text_to_image,
+            image_to_text: mix(self.image_to_text, &momentum.image_to_text),
+            text_to_image: mix(self.text_to_image, &momentum.text_to_image),
         }
     }
 }
