@@ -100,8 +100,8 @@ impl Site<'_> {
         let table_rows = TABLE_LENGTH / columns;
         let table = self.dropout.table.clone().narrow(0, 0, table_rows * columns);
         let start = self.dropout.starts.clone().narrow(0, self.index, 1);
-        let index =
-            (Tensor::<1, Int>::arange(0..rows as i64, (&start.device(), start.dtype())) + start).remainder_scalar(table_rows as i64);
+        let index = (Tensor::<1, Int>::arange(0..rows as i64, (&start.device(), start.dtype())) + start)
+            .remainder_scalar(table_rows as i64);
         let mask = table.reshape([table_rows, columns]).select(0, index).reshape(dims);
         x.clone() * mask.cast(burn::tensor::FloatDType::from(x.dtype()))
     }

@@ -1,18 +1,19 @@
-//! AdamW with CLIP's decay groups, and the learning-rate schedule, from one config.
+//! AdamW with the references' decay groups, and the learning-rate schedule, from one config.
 
 use burn::{
     module::ParamGroup,
     optim::{AdamWConfig, ModuleOptimizer},
+    tensor::Device,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use twinflame_model::{
-    Clip,
-    weights::{NamedParam, named_params},
+    Albef, Clip,
+    weights::{NamedParam, ReferenceNames, named_params},
 };
 
 use crate::on_device::OnDevice;
-use crate::schedule::{Cooldown, Schedule, ScheduleKind};
+use crate::schedule::{AlbefSchedule, Cooldown, Schedule, ScheduleKind};
 
 /// Optimiser and learning-rate schedule of a run (`[optim]` in a recipe).
 ///
@@ -24,14 +25,16 @@ pub struct OptimConfig {
     pub lr: f64,
     /// Decay of the first moment.
     pub beta_1: f64,
-    /// Decay of the second moment. Default: 0.98 for a Vision Transformer, 0.999 for a ResNet.
+    /// Decay of the second moment. Default: CLIP's, 0.98 for a Vision Transformer and 0.999 for a
+    /// ResNet; ALBEF's, 0.999.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta_2: Option<f64>,
-    /// Added to the root of the second moment. Default: 1e-6 for a Vision Transformer, 1e-8 for a ResNet.
+    /// Added to the root of the second moment. Default: 1e-6 for a CLIP with a Vision
+    /// Transformer, else 1e-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
-    /// Decoupled weight decay of matrices and kernels. Vectors (gains, biases, class embedding) and
-    /// `logit_scale` never decay.
+    /// Decoupled weight decay of matrices and kernels. Gains, biases and CLIP's `logit_scale` never decay; nor does CLIP's
+    /// class embedding, but ALBEF's does, and so does its temperature.
     pub weight_decay: f64,
     /// Whether positional embeddings decay. They do in OpenAI's rule and in open_clip up to version 3,
     /// later open_clip exempts them. Default: true, as in version 3.3 that the tests compare with.
@@ -44,6 +47,11 @@ pub struct OptimConfig {
     pub warmup_fraction: Option<f64>,
     /// Learning rate after the warm-up.
     pub schedule: ScheduleKind,
+    /// Where the schedules `cosine` and `albef` end. Default: 0.
+    pub min_lr: f64,
+    /// The warm-up of the schedule `albef`. Default: the reference's for pre-training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub albef: Option<AlbefSchedule>,
     /// The last steps of the schedule `constant-cooldown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<Cooldown>,
@@ -64,6 +72,8 @@ impl Default for OptimConfig {
             warmup_steps: None,
             warmup_fraction: None,
             schedule: ScheduleKind::Cosine,
+            min_lr: 0.0,
+            albef: None,
             cooldown: None,
         }
     }
@@ -104,6 +114,9 @@ pub enum OptimError {
         /// What to add.
         missing: &'static str,
     },
+    /// ALBEF's warm-up without its schedule.
+    #[error("[optim.albef] goes with optim.schedule = \"albef\": set the schedule, or remove the section")]
+    AlbefAlone,
     /// The cool-down does not fit between the warm-up and the end.
     #[error(
         "optim.cooldown.steps = {steps} must be at least 1 and at most {most}, the steps of the run after the warm-up"
@@ -142,10 +155,12 @@ impl OptimConfig {
             "finite and above 0",
         )?;
         let decay = self.weight_decay;
+        check("min_lr", self.min_lr, finite(self.min_lr), "finite and at least 0")?;
         check("weight_decay", decay, finite(decay), "finite and at least 0")?;
         let fraction = self.warmup_fraction.unwrap_or_default();
         let in_range = (0.0..=1.0).contains(&fraction);
         check("warmup_fraction", fraction, in_range, "in [0, 1]")?;
+        self.validate_albef()?;
         let has_cooldown = self.schedule == ScheduleKind::ConstantCooldown;
         match &self.cooldown {
             Some(_) if !has_cooldown => {
@@ -174,11 +189,31 @@ impl OptimConfig {
         }
     }
 
-    /// The learning rate of a run of `total_steps` optimiser steps.
+    /// ALBEF's schedule has a warm-up of its own, and no other has it.
+    fn validate_albef(&self) -> Result<(), OptimError> {
+        let is_albef = self.schedule == ScheduleKind::Albef;
+        if self.albef.is_some() && !is_albef {
+            return Err(OptimError::AlbefAlone);
+        }
+        let given = [
+            ("warmup_steps", self.warmup_steps.map(|steps| steps as f64)),
+            ("warmup_fraction", self.warmup_fraction),
+        ];
+        match given.into_iter().find_map(|(key, value)| Some((key, value?))) {
+            Some((key, value)) if is_albef => Err(OptimError::OutOfRange {
+                key,
+                value,
+                allowed: "left out with schedule = \"albef\", whose warm-up is in [optim.albef]",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The learning rate of a run of `total_steps` optimiser steps, `steps_per_epoch` in each epoch.
     ///
     /// # Errors
     /// If a value is invalid, or warm-up and cool-down are longer than the run.
-    pub fn schedule(&self, total_steps: u64) -> Result<Schedule, OptimError> {
+    pub fn schedule(&self, total_steps: u64, steps_per_epoch: u64) -> Result<Schedule, OptimError> {
         self.validate()?;
         let warmup_steps = match self.warmup_steps {
             Some(steps) if steps > total_steps => {
@@ -188,6 +223,14 @@ impl OptimConfig {
                 });
             }
             Some(steps) => steps,
+            None if self.schedule == ScheduleKind::Albef => {
+                let AlbefSchedule {
+                    warmup_units,
+                    unit_steps,
+                    ..
+                } = self.albef.unwrap_or_default();
+                (warmup_units * unit_steps).min(steps_per_epoch)
+            }
             None => {
                 let fraction = self.warmup_fraction.unwrap_or(WARMUP_FRACTION);
                 (fraction * total_steps as f64).round() as u64
@@ -200,27 +243,74 @@ impl OptimConfig {
             }
         }
         let schedule = Schedule::new(self.lr, warmup_steps, total_steps, self.schedule);
-        Ok(schedule.with_cooldown(self.cooldown))
+        Ok(schedule
+            .with_min_lr(self.min_lr)
+            .with_albef(self.albef.unwrap_or_default(), steps_per_epoch)
+            .with_cooldown(self.cooldown))
     }
 }
 
-/// Betas and epsilon that CLIP was trained with, by the family of its image encoder.
-///
-/// Radford et al. 2021, table 18; open_clip takes them from the name of the model.
-fn family_defaults(model: &Clip) -> (f64, f64) {
-    match model.num_patches() {
-        Some(_) => (0.98, 1e-6),
-        None => (0.999, 1e-8),
+/// What a kind of model says about its optimiser.
+pub trait Optimized: ReferenceNames {
+    /// `beta_2` and `epsilon` if the recipe does not say.
+    fn moment_defaults(&self) -> (f64, f64);
+
+    /// Whether a parameter decays.
+    fn decays(config: &OptimConfig, param: &NamedParam) -> bool;
+
+    /// Where the parameters are.
+    fn device(&self) -> Device;
+}
+
+impl Optimized for Clip {
+    /// What CLIP was trained with, by the family of its image encoder: Radford et al. 2021, table 18; open_clip takes
+    /// them from the name of the model.
+    fn moment_defaults(&self) -> (f64, f64) {
+        match self.num_patches() {
+            Some(_) => (0.98, 1e-6),
+            None => (0.999, 1e-8),
+        }
+    }
+
+    /// open_clip's rule, on its names: no parameter of fewer than two dimensions, and none named after a norm, a bias or
+    /// the scale.
+    fn decays(config: &OptimConfig, param: &NamedParam) -> bool {
+        let is_exempt = ["bn", "ln", "bias", "logit_scale"]
+            .iter()
+            .any(|part| param.name.contains(part));
+        let is_positional = param.name.ends_with("positional_embedding");
+        param.shape.len() >= 2 && !is_exempt && (config.decay_positional_embedding || !is_positional)
+    }
+
+    fn device(&self) -> Device {
+        self.logit_scale.val().device()
     }
 }
 
-/// AdamW for a [`ClipTask`](crate::task::ClipTask) that holds `model`, in two groups: with and without decay.
+impl Optimized for Albef {
+    /// PyTorch's, which the reference leaves as they are.
+    fn moment_defaults(&self) -> (f64, f64) {
+        (0.999, 1e-8)
+    }
+
+    /// salesforce/ALBEF's rule, on its names and shapes: no vector and no bias. The temperature, a number there, decays.
+    fn decays(config: &OptimConfig, param: &NamedParam) -> bool {
+        let rank = param.layout.reference_shape(&param.shape).len();
+        let is_positional = param.name.ends_with("pos_embed") || param.name.ends_with("position_embeddings.weight");
+        rank != 1 && !param.name.ends_with(".bias") && (config.decay_positional_embedding || !is_positional)
+    }
+
+    fn device(&self) -> Device {
+        self.temp.val().device()
+    }
+}
+
+/// AdamW for a task that holds `model`, in two groups: with and without decay.
 ///
-/// Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>. open_clip's rule exempts parameters of
-/// fewer than two dimensions and those named after norms, biases or the scale: [`no_decay_paths`] lists them.
+/// Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>. [`no_decay_paths`] lists the second group.
 #[must_use]
-pub fn adamw(config: &OptimConfig, model: &Clip) -> ModuleOptimizer {
-    let (beta_2, epsilon) = family_defaults(model);
+pub fn adamw<M: Optimized>(config: &OptimConfig, model: &M) -> ModuleOptimizer {
+    let (beta_2, epsilon) = model.moment_defaults();
     let adamw = AdamWConfig::new()
         .with_beta_1(config.beta_1 as f32)
         .with_beta_2(config.beta_2.unwrap_or(beta_2) as f32)
@@ -231,7 +321,7 @@ pub fn adamw(config: &OptimConfig, model: &Clip) -> ModuleOptimizer {
         .into_iter()
         .map(|path| format!("{MODEL_FIELD}.{path}"))
         .collect();
-    let device = model.logit_scale.val().device().without_autodiff();
+    let device = model.device().without_autodiff();
     let on_device = |config: AdamWConfig| OnDevice::new(config.build(), device.clone());
     // The last group that matches counts: burn's first one only has to be there.
     adamw
@@ -244,26 +334,17 @@ pub fn adamw(config: &OptimConfig, model: &Clip) -> ModuleOptimizer {
         )
 }
 
-/// Field of [`ClipTask`](crate::task::ClipTask) that holds the trained model.
+/// Field of the tasks that holds the trained model.
 const MODEL_FIELD: &str = "model";
 
 /// Paths within `model` of the parameters that do not decay.
 #[must_use]
-pub fn no_decay_paths(config: &OptimConfig, model: &Clip) -> Vec<String> {
+pub fn no_decay_paths<M: Optimized>(config: &OptimConfig, model: &M) -> Vec<String> {
     named_params(model)
         .into_iter()
-        .filter(|param| !param.is_buffer && !decays(config, param))
+        .filter(|param| !param.is_buffer && !M::decays(config, param))
         .map(|param| param.path)
         .collect()
-}
-
-/// open_clip's rule, on open_clip's names.
-fn decays(config: &OptimConfig, param: &NamedParam) -> bool {
-    let is_exempt = ["bn", "ln", "bias", "logit_scale"]
-        .iter()
-        .any(|part| param.name.contains(part));
-    let is_positional = param.name.ends_with("positional_embedding");
-    param.shape.len() >= 2 && !is_exempt && (config.decay_positional_embedding || !is_positional)
 }
 
 #[cfg(test)]
@@ -272,7 +353,7 @@ mod tests {
 
     #[test]
     fn warm_up_is_a_tenth_of_the_run_by_default() {
-        let schedule = OptimConfig::default().schedule(2_400).expect("valid");
+        let schedule = OptimConfig::default().schedule(2_400, 5).expect("valid");
         assert_eq!(schedule.warmup_steps, 240);
     }
 
@@ -283,20 +364,20 @@ mod tests {
             ..OptimConfig::default()
         };
         assert_eq!(
-            config.schedule(10),
+            config.schedule(10, 5),
             Err(OptimError::WarmupTooLong { steps: 11, total: 10 })
         );
-        assert_eq!(config.schedule(11).expect("valid").warmup_steps, 11);
+        assert_eq!(config.schedule(11, 5).expect("valid").warmup_steps, 11);
     }
 
     #[test]
     fn a_cooldown_needs_its_schedule_and_room() {
         let toml = "schedule = \"constant-cooldown\"\nwarmup_steps = 4\ncooldown = { steps = 6 }";
         let config: OptimConfig = toml::from_str(toml).expect("valid");
-        let schedule = config.schedule(10).expect("valid");
+        let schedule = config.schedule(10, 5).expect("valid");
         assert_eq!(schedule.at(4), schedule.base_lr);
         assert!(matches!(
-            config.schedule(9),
+            config.schedule(9, 5),
             Err(OptimError::CooldownLength { steps: 6, most: 5 })
         ));
         let without = OptimConfig {

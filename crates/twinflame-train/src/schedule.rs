@@ -1,4 +1,4 @@
-//! Learning rate over steps: linear warm-up, then cosine, constant, or constant with a cool-down.
+//! Learning rate over steps: linear warm-up, then cosine, constant, or constant with a cool-down; and ALBEF's.
 
 use std::f64::consts::PI;
 
@@ -12,13 +12,43 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleKind {
-    /// Half a cosine from the base rate to zero at the last step.
+    /// Half a cosine from the base rate to `min_lr` at the last step.
     #[default]
     Cosine,
     /// The base rate.
     Constant,
     /// The base rate, and a polynomial descent over the last steps ([`Cooldown`]).
     ConstantCooldown,
+    /// What salesforce/ALBEF does ([`AlbefSchedule`]).
+    Albef,
+}
+
+/// salesforce/ALBEF's schedule, which moves by epochs.
+///
+/// Its recipes say `warmup_epochs: 20`. That means 20 times `unit_steps` steps of the first epoch, in which the rate
+/// climbs from `warmup_lr` in as many jumps, the first one after step 100. From the second epoch on the rate is constant
+/// within an epoch, on half a cosine over all epochs that ends at `optim.min_lr`. A first epoch that is shorter than the
+/// warm-up cuts it off.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlbefSchedule {
+    /// Rate of the first steps.
+    pub warmup_lr: f64,
+    /// Jumps of the warm-up: the reference's `warmup_epochs`.
+    pub warmup_units: u64,
+    /// Steps between two jumps.
+    pub unit_steps: u64,
+}
+
+impl Default for AlbefSchedule {
+    /// The reference's for pre-training.
+    fn default() -> Self {
+        Self {
+            warmup_lr: 1e-5,
+            warmup_units: 20,
+            unit_steps: 100,
+        }
+    }
 }
 
 /// The last steps of [`ScheduleKind::ConstantCooldown`]: the part of the rate above `end_lr` shrinks by
@@ -44,8 +74,8 @@ fn linear() -> f64 {
 /// The learning rate of every step, set before the step.
 ///
 /// open_clip's schedules: `base * (step + 1) / warmup` during the warm-up, then
-/// `base * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2`, without a floor; or the base rate, with or without a
-/// cool-down.
+/// `base * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2`, which may end at a floor here; or the base rate, with
+/// or without a cool-down. Or salesforce/ALBEF's.
 ///
 /// burn's `Sequential` of `Linear` and `Cosine` gives the same numbers, but refuses a warm-up of one step or of the
 /// whole run, and restores its counters through the default device, which may be one that is not there. This one
@@ -60,8 +90,14 @@ pub struct Schedule {
     pub total_steps: u64,
     /// Shape after the warm-up.
     pub kind: ScheduleKind,
+    /// Where the cosines end.
+    pub min_lr: f64,
     /// The descent, where `kind` has one.
     pub cooldown: Option<Cooldown>,
+    /// The warm-up of [`ScheduleKind::Albef`].
+    pub albef: AlbefSchedule,
+    /// Steps of an epoch, for [`ScheduleKind::Albef`].
+    pub steps_per_epoch: u64,
     next_step: u64,
 }
 
@@ -77,7 +113,10 @@ impl Schedule {
             warmup_steps,
             total_steps,
             kind,
+            min_lr: 0.0,
             cooldown: None,
+            albef: AlbefSchedule::default(),
+            steps_per_epoch: total_steps.max(1),
             next_step: 0,
         }
     }
@@ -89,21 +128,62 @@ impl Schedule {
         self
     }
 
-    /// The rate of one step, counted from 0. After the last step a cosine stays at zero.
+    /// With cosines that end at this rate.
+    #[must_use]
+    pub fn with_min_lr(mut self, min_lr: f64) -> Self {
+        self.min_lr = min_lr;
+        self
+    }
+
+    /// With the epochs that [`ScheduleKind::Albef`] moves by.
+    #[must_use]
+    pub fn with_albef(mut self, albef: AlbefSchedule, steps_per_epoch: u64) -> Self {
+        self.albef = albef;
+        self.steps_per_epoch = steps_per_epoch.max(1);
+        self
+    }
+
+    /// The rate of one step, counted from 0. After the last step a cosine stays where it ended.
     #[must_use]
     pub fn at(&self, step: u64) -> f64 {
+        if self.kind == ScheduleKind::Albef {
+            return self.by_epoch(step);
+        }
         if step < self.warmup_steps {
             return self.base_lr * (step + 1) as f64 / self.warmup_steps as f64;
         }
         match self.kind {
-            ScheduleKind::Constant => self.base_lr,
+            ScheduleKind::Constant | ScheduleKind::Albef => self.base_lr,
             ScheduleKind::ConstantCooldown => self.cooled_down(step),
             ScheduleKind::Cosine => {
                 let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
                 let position = (step - self.warmup_steps).min(length);
-                let angle = PI * position as f64 / length as f64;
-                0.5 * (1.0 + angle.cos()) * self.base_lr
+                self.cosine(position as f64 / length as f64)
             }
+        }
+    }
+
+    /// Half a cosine, from the base rate at 0 to `min_lr` at 1.
+    fn cosine(&self, position: f64) -> f64 {
+        0.5 * (1.0 + (PI * position).cos()) * (self.base_lr - self.min_lr) + self.min_lr
+    }
+
+    fn by_epoch(&self, step: u64) -> f64 {
+        let AlbefSchedule {
+            warmup_lr,
+            warmup_units,
+            unit_steps,
+        } = self.albef;
+        let epoch = step / self.steps_per_epoch;
+        let num_epochs = self.total_steps.div_ceil(self.steps_per_epoch);
+        if epoch > 0 {
+            return self.cosine(epoch.min(num_epochs) as f64 / num_epochs as f64);
+        }
+        // The reference sets the rate after a step, for the next one.
+        let unit = (step.saturating_sub(1) / unit_steps.max(1)).min(warmup_units);
+        match unit == warmup_units {
+            true => self.base_lr,
+            false => warmup_lr + unit as f64 * (self.base_lr - warmup_lr) / warmup_units as f64,
         }
     }
 

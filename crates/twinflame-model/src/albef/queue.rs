@@ -48,7 +48,12 @@ impl FeatureQueue {
             init.param(name, [queue_size, embed_dim], Values::UnitRows(embed_dim))
                 .set_require_grad(false)
         };
-        let ids = || Param::initialized(ParamId::new(), Tensor::<1, Int>::full([queue_size], NO_ID, (&device, DType::I32)));
+        let ids = || {
+            Param::initialized(
+                ParamId::new(),
+                Tensor::<1, Int>::full([queue_size], NO_ID, (&device, DType::I32)),
+            )
+        };
         Self {
             image_embeds: embeds("image_queue"),
             text_embeds: embeds("text_queue"),

@@ -54,7 +54,7 @@ const fn share(key: &'static str, title: &'static str, short: &'static str) -> M
     }
 }
 
-/// Contrastive loss, in nats.
+/// The loss that is minimised, in nats.
 pub const LOSS: MetricSpec = MetricSpec {
     key: "loss",
     title: "Loss",
@@ -103,6 +103,55 @@ pub const DATA_WAIT: MetricSpec = MetricSpec {
     higher_is_better: false,
     precision: 1,
 };
+/// Loss of image-text contrast, in nats.
+pub const ITC: MetricSpec = MetricSpec {
+    key: "itc",
+    title: "ITC loss",
+    short: "itc",
+    unit: None,
+    higher_is_better: false,
+    precision: 4,
+};
+/// Loss of image-text matching, in nats.
+pub const ITM: MetricSpec = MetricSpec {
+    key: "itm",
+    title: "ITM loss",
+    short: "itm",
+    unit: None,
+    higher_is_better: false,
+    precision: 4,
+};
+/// Loss of masked language modelling, in nats per token.
+pub const MLM: MetricSpec = MetricSpec {
+    key: "mlm",
+    title: "MLM loss",
+    short: "mlm",
+    unit: None,
+    higher_is_better: false,
+    precision: 4,
+};
+/// Share of pairs that are told right as matching or not.
+pub const ITM_ACCURACY: MetricSpec = share("itm_accuracy", "ITM accuracy", "itm acc");
+/// Share of masked tokens that are predicted right.
+pub const MLM_ACCURACY: MetricSpec = share("mlm_accuracy", "MLM accuracy", "mlm acc");
+/// Share of the momentum model in the targets.
+pub const ALPHA: MetricSpec = MetricSpec {
+    key: "alpha",
+    title: "Alpha",
+    short: "alpha",
+    unit: None,
+    higher_is_better: true,
+    precision: 3,
+};
+/// What similarities are divided by.
+pub const TEMPERATURE: MetricSpec = MetricSpec {
+    key: "temperature",
+    title: "Temperature",
+    short: "temp",
+    unit: None,
+    higher_is_better: false,
+    precision: 4,
+};
 /// L2 norm of the whole gradient before clipping.
 pub const GRAD_NORM: MetricSpec = MetricSpec {
     key: "grad_norm",
@@ -138,11 +187,18 @@ pub const EMA_RECALL_T2I_1: MetricSpec = share("ema_recall_t2i_1", "EMA R@1 text
 pub const RECALLS: [&MetricSpec; 4] = [&RECALL_I2T_1, &RECALL_T2I_1, &RECALL_I2T_5, &RECALL_T2I_5];
 
 /// Every quantity.
-pub const ALL: [&MetricSpec; 15] = [
+pub const ALL: [&MetricSpec; 22] = [
     &LOSS,
+    &ITC,
+    &ITM,
+    &MLM,
+    &ITM_ACCURACY,
+    &MLM_ACCURACY,
     &ACCURACY_I2T,
     &ACCURACY_T2I,
     &LOGIT_SCALE,
+    &ALPHA,
+    &TEMPERATURE,
     &LEARNING_RATE,
     &SAMPLES_PER_SECOND,
     &DATA_WAIT,

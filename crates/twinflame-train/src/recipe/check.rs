@@ -2,15 +2,15 @@
 //! that only the whole recipe shows.
 
 use twinflame_data::Tokenizer;
-use twinflame_model::ClipConfig;
+use twinflame_model::ModelConfig;
 
 use super::Recipe;
 use super::schema::Complaint;
-use crate::task::{LossKind, TaskConfig};
+use crate::task::{LossKind, TaskConfig, TaskError};
 
 impl Recipe {
     /// Checks everything and fills in what one section takes from another.
-    pub(super) fn check(&mut self) -> Result<ClipConfig, Complaint> {
+    pub(super) fn check(&mut self) -> Result<ModelConfig, Complaint> {
         self.check_name()?;
         let model = self.model.resolve()?;
         self.fill_transform(&model)?;
@@ -35,8 +35,8 @@ impl Recipe {
         }
     }
 
-    fn fill_transform(&mut self, model: &ClipConfig) -> Result<(), Complaint> {
-        let size = model.vision_cfg.image_size;
+    fn fill_transform(&mut self, model: &ModelConfig) -> Result<(), Complaint> {
+        let size = model.image_size();
         match self.transform.image_size {
             0 => self.transform.image_size = size,
             given if given == size => {}
@@ -53,10 +53,9 @@ impl Recipe {
     }
 
     fn check_sections(&self) -> Result<(), Complaint> {
-        let TaskConfig::Clip(task) = &self.task;
         located("transform", self.transform.validate())?;
         located("loader", self.loader.validate())?;
-        located("task", task.validate())?;
+        located("task", self.task.validate())?;
         located("optim", self.optim.validate())?;
         located("eval", self.eval.validate())?;
         self.run
@@ -64,9 +63,12 @@ impl Recipe {
             .map_err(|(key, message)| (format!("run.{key}"), format!("run.{key}: {message}")))
     }
 
-    fn check_tokenizer(&self, model: &ClipConfig) -> Result<(), Complaint> {
+    fn check_tokenizer(&self, model: &ModelConfig) -> Result<(), Complaint> {
         let tokenizer = Tokenizer::new(&self.tokenizer).map_err(|error| ("tokenizer".to_owned(), error.to_string()))?;
-        let (tokens, rows) = (tokenizer.vocab_size(), model.text_cfg.vocab_size);
+        if matches!(self.task, TaskConfig::Albef(_)) && tokenizer.special_ids().is_none() {
+            return Err(("tokenizer.kind".into(), TaskError::NoMaskToken.to_string()));
+        }
+        let (tokens, rows) = (tokenizer.vocab_size(), model.vocab_size());
         match tokens == rows {
             true => Ok(()),
             false => Err((
@@ -79,11 +81,8 @@ impl Recipe {
         }
     }
 
-    fn check_task(&self, model: &ClipConfig) -> Result<(), Complaint> {
-        let TaskConfig::Clip(task) = &self.task;
-        if task.loss == LossKind::Siglip && model.init_logit_bias.is_none() {
-            return Err(("task.loss".into(), crate::task::TaskError::MissingLogitBias.to_string()));
-        }
+    fn check_task(&self, model: &ModelConfig) -> Result<(), Complaint> {
+        let at = |key: &str, error: TaskError| (key.to_owned(), error.to_string());
         let batch_size = self.loader.batch_size;
         if batch_size < 2 {
             return Err((
@@ -91,6 +90,21 @@ impl Recipe {
                 format!("loader.batch_size = {batch_size}: a contrastive loss needs at least 2 pairs to tell apart"),
             ));
         }
+        let task = match (&self.task, model) {
+            (TaskConfig::Clip(task), ModelConfig::Clip(model)) => {
+                if task.loss == LossKind::Siglip && model.init_logit_bias.is_none() {
+                    return Err(at("task.loss", TaskError::MissingLogitBias));
+                }
+                task
+            }
+            (TaskConfig::Albef(task), ModelConfig::Albef(model)) => {
+                if task.mlm_weight > 0.0 && !model.text_cfg.mlm_head {
+                    return Err(at("task.mlm_weight", TaskError::MissingMlmHead));
+                }
+                return Ok(());
+            }
+            _ => return Err(at("task.kind", TaskError::OtherModel)),
+        };
         if let Some(micro) = task.micro_batch_size.filter(|micro| *micro > batch_size) {
             return Err((
                 "task.micro_batch_size".into(),

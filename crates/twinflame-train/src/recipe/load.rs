@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use toml::Table;
-use twinflame_model::ClipConfig;
+use twinflame_model::ModelConfig;
 
 use super::error::{Origin, near};
 use super::overrides::Assignment;
@@ -15,7 +15,7 @@ pub struct ResolvedRecipe {
     /// The recipe.
     pub recipe: Recipe,
     /// The model's configuration.
-    pub model: ClipConfig,
+    pub model: ModelConfig,
     /// Embedded name or file it came from.
     pub source: String,
     /// The `--set` arguments that were applied.

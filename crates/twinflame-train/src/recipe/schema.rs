@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use twinflame_data::{DataConfig, LoaderConfig, TokenizerConfig, TransformConfig};
-use twinflame_model::ClipConfig;
+use twinflame_model::{AlbefConfig, ClipConfig, ModelConfig};
 
 use super::RunConfig;
 use crate::eval::EvalConfig;
@@ -98,6 +98,15 @@ pub struct ModelRecipe {
     /// Initial bias of the logits: SigLIP's loss needs one (-10 in the paper).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_logit_bias: Option<f64>,
+    /// ALBEF: pairs whose momentum features are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_size: Option<usize>,
+    /// ALBEF: initial temperature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_temp: Option<f64>,
+    /// ALBEF: share of hidden states and attention weights of the text that training drops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
 }
 
 /// Key below the recipe's root and what is wrong with it.
@@ -105,7 +114,7 @@ pub(super) type Complaint = (String, String);
 
 impl ModelRecipe {
     /// The configuration with its changes; an error names the key.
-    pub(super) fn resolve(&self) -> Result<ClipConfig, Complaint> {
+    pub(super) fn resolve(&self) -> Result<ModelConfig, Complaint> {
         let at = |key: &str| format!("model.{key}");
         let mut config = match (&self.name, &self.config) {
             (Some(name), None) => named(name).map_err(|message| (at("name"), message))?,
@@ -123,20 +132,62 @@ impl ModelRecipe {
                 ));
             }
         };
-        let set = |target: &mut usize, value: Option<usize>| *target = value.unwrap_or(*target);
-        set(&mut config.vision_cfg.image_size, self.image_size);
-        set(&mut config.text_cfg.context_length, self.context_length);
-        set(&mut config.text_cfg.vocab_size, self.vocab_size);
-        config.vision_cfg.patch_dropout = self.patch_dropout.unwrap_or(config.vision_cfg.patch_dropout);
-        config.quick_gelu = self.quick_gelu.unwrap_or(config.quick_gelu);
-        config.init_logit_scale = self.init_logit_scale.unwrap_or(config.init_logit_scale);
-        config.init_logit_bias = self.init_logit_bias.or(config.init_logit_bias);
+        if let Some(key) = self.key_of_another_kind(&config) {
+            return Err((at(key), format!("model.{key} is not a setting of this kind of model: leave it out")));
+        }
+        match &mut config {
+            ModelConfig::Clip(config) => self.change_clip(config),
+            ModelConfig::Albef(config) => self.change_albef(config),
+        }
         config.validate().map_err(|error| {
             let message = error.to_string();
             (key_of_config_error(&message), message)
         })?;
         Ok(config)
     }
+
+    /// A key that was given and that this kind of model does not have.
+    fn key_of_another_kind(&self, config: &ModelConfig) -> Option<&'static str> {
+        let of_clip = [
+            ("patch_dropout", self.patch_dropout.is_some()),
+            ("quick_gelu", self.quick_gelu.is_some()),
+            ("init_logit_scale", self.init_logit_scale.is_some()),
+            ("init_logit_bias", self.init_logit_bias.is_some()),
+        ];
+        let of_albef = [
+            ("queue_size", self.queue_size.is_some()),
+            ("init_temp", self.init_temp.is_some()),
+            ("dropout", self.dropout.is_some()),
+        ];
+        let strange: &[(&str, bool)] = match config {
+            ModelConfig::Clip(_) => &of_albef,
+            ModelConfig::Albef(_) => &of_clip,
+        };
+        strange.iter().find(|(_, given)| *given).map(|(key, _)| *key)
+    }
+
+    fn change_clip(&self, config: &mut ClipConfig) {
+        set(&mut config.vision_cfg.image_size, self.image_size);
+        set(&mut config.text_cfg.context_length, self.context_length);
+        set(&mut config.text_cfg.vocab_size, self.vocab_size);
+        set(&mut config.vision_cfg.patch_dropout, self.patch_dropout);
+        set(&mut config.quick_gelu, self.quick_gelu);
+        set(&mut config.init_logit_scale, self.init_logit_scale);
+        config.init_logit_bias = self.init_logit_bias.or(config.init_logit_bias);
+    }
+
+    fn change_albef(&self, config: &mut AlbefConfig) {
+        set(&mut config.vision_cfg.image_size, self.image_size);
+        set(&mut config.text_cfg.context_length, self.context_length);
+        set(&mut config.text_cfg.vocab_size, self.vocab_size);
+        set(&mut config.queue_size, self.queue_size);
+        set(&mut config.init_temp, self.init_temp);
+        set(&mut config.text_cfg.dropout, self.dropout);
+    }
+}
+
+fn set<T: Copy>(target: &mut T, value: Option<T>) {
+    *target = value.unwrap_or(*target);
 }
 
 /// The recipe's key for a message of the model, which begins with the configuration's (`vision_cfg.image_size is ...`).
@@ -148,14 +199,11 @@ fn key_of_config_error(message: &str) -> String {
     }
 }
 
-fn named(name: &str) -> Result<ClipConfig, String> {
-    ClipConfig::named(name).map_err(|error| {
-        let names = twinflame_model::presets().iter().map(|preset| preset.name);
-        format!("{error}{}", super::error::near(name, names))
-    })
+fn named(name: &str) -> Result<ModelConfig, String> {
+    ModelConfig::named(name).map_err(|error| format!("{error}{}", super::error::near(name, ModelConfig::names())))
 }
 
-fn from_file(path: &Path) -> Result<ClipConfig, String> {
+fn from_file(path: &Path) -> Result<ModelConfig, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+    ModelConfig::from_json(&text).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use twinflame_data::{Normalization, Tokenizer, Transform};
-use twinflame_model::Clip;
+use twinflame_model::Model;
 
 use super::checkpoint::{Checkpoint, CheckpointError, MODEL_FILE, RECIPE_FILE, STATE_FILE};
 use super::error::RunError;
@@ -19,9 +19,9 @@ use crate::task::Task;
 #[derive(Clone)]
 pub struct LoadedModel {
     /// The trained weights, off autodiff.
-    pub model: Clip,
+    pub model: Model,
     /// The averaged weights, if the recipe averaged.
-    pub ema: Option<Clip>,
+    pub ema: Option<Model>,
     /// The recipe that it was trained by.
     pub recipe: ResolvedRecipe,
     /// Text to token ids.
@@ -36,7 +36,7 @@ pub struct LoadedModel {
 
 impl LoadedModel {
     /// The averaged weights if there are any, else the trained ones.
-    pub fn best_weights(&self) -> &Clip {
+    pub fn best_weights(&self) -> &Model {
         self.ema.as_ref().unwrap_or(&self.model)
     }
 }
@@ -50,16 +50,20 @@ pub fn load(path: &Path, device: &Device) -> Result<LoadedModel, RunError> {
     let recipe = ResolvedRecipe::load_file(&checkpoint.dir.join(RECIPE_FILE), &[])?;
     let record_file = checkpoint.dir.join(MODEL_FILE);
     let record = burn::store::ModuleRecord::load(&record_file).map_err(CheckpointError::record(&record_file))?;
-    let task = build_task(&recipe, device)?
+    let tokenizer = Arc::new(Tokenizer::new(&recipe.recipe.tokenizer)?);
+    let task = build_task(&recipe, &tokenizer, 1, device)?
         .try_load_record(record)
         .map_err(CheckpointError::record(&record_file))?
         .valid();
-    let Task::Clip(task) = task;
+    let (model, ema) = match task {
+        Task::Clip(task) => (Model::Clip(task.model), task.ema.map(Model::Clip)),
+        Task::Albef(task) => (Model::Albef(task.model), None),
+    };
     let transform = &recipe.recipe.transform;
     Ok(LoadedModel {
-        model: task.model,
-        ema: task.ema,
-        tokenizer: Arc::new(Tokenizer::new(&recipe.recipe.tokenizer)?),
+        model,
+        ema,
+        tokenizer,
         transform: Arc::new(Transform::eval(transform)?),
         normalization: transform.normalization(),
         recipe,

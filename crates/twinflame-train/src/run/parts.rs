@@ -7,11 +7,13 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use twinflame_data::{ImageTextLoader, LoaderMode, Pipeline, Source, Tokenizer, Transform};
+use twinflame_model::albef::{AlbefConfig, BertConfig, MlmMasking};
+use twinflame_model::{DropoutTable, ModelConfig};
 
 use super::checkpoint::{Checkpoint, CheckpointError, Records};
 use super::error::RunError;
 use crate::recipe::ResolvedRecipe;
-use crate::task::{ClipTask, Task, TaskConfig};
+use crate::task::{AlbefTask, AlbefTaskConfig, AlbefTexts, ClipTask, Task, TaskConfig, TaskError};
 
 /// Everything that a run trains with.
 pub(super) struct Parts {
@@ -32,7 +34,7 @@ impl Parts {
     pub(super) fn build(recipe: &ResolvedRecipe, device: &Device) -> Result<Self, RunError> {
         let config = &recipe.recipe;
         let tokenizer = Arc::new(Tokenizer::new(&config.tokenizer)?);
-        let context_length = recipe.model.text_cfg.context_length;
+        let context_length = recipe.model.context_length();
         let pipeline = |transform: Transform| Pipeline::new(Arc::new(transform), tokenizer.clone(), context_length);
         let train_source = open(recipe, "train")?;
         let valid_source = match &config.data.valid {
@@ -50,8 +52,8 @@ impl Parts {
         let train = ImageTextLoader::new(train_source, augmented, &config.loader, LoaderMode::Train, config.seed)?;
         let valid = ImageTextLoader::new(valid_source, plain, &config.loader, LoaderMode::Eval, config.seed)?;
         let num_steps = config.run.total_steps(train.num_batches());
-        let schedule = config.optim.schedule(num_steps as u64)?;
-        let task = build_task(recipe, device)?;
+        let schedule = config.optim.schedule(num_steps as u64, train.num_batches() as u64)?;
+        let task = build_task(recipe, &tokenizer, train.num_batches(), device)?;
         Ok(Self {
             optim: task.optimizer(&config.optim),
             warmup_steps: schedule.warmup_steps as usize,
@@ -82,14 +84,62 @@ impl Parts {
 }
 
 /// The task with the initial weights of the recipe's seed, on the autodiff side of `device`.
-pub(super) fn build_task(recipe: &ResolvedRecipe, device: &Device) -> Result<Task, RunError> {
-    let TaskConfig::Clip(task) = &recipe.recipe.task;
+///
+/// `batches_per_epoch` paces what moves with the epochs; a task that is only loaded may be given any.
+pub(super) fn build_task(
+    recipe: &ResolvedRecipe,
+    tokenizer: &Tokenizer,
+    batches_per_epoch: usize,
+    device: &Device,
+) -> Result<Task, RunError> {
+    let config = &recipe.recipe;
     let device = device.clone().without_autodiff().autodiff();
-    let model = recipe.model.init(recipe.recipe.seed, &device);
-    let normalization = recipe.recipe.transform.normalization();
-    let patch_dropout = recipe.model.vision_cfg.patch_dropout;
-    let task = ClipTask::new(model, task.clone(), patch_dropout, normalization)?;
-    Ok(Task::Clip(task))
+    let normalization = config.transform.normalization();
+    match (&recipe.model, &config.task) {
+        (ModelConfig::Clip(model), TaskConfig::Clip(task)) => {
+            let patch_dropout = model.vision_cfg.patch_dropout;
+            let model = model.init(config.seed, &device);
+            let task = ClipTask::new(model, task.clone(), patch_dropout, normalization)?;
+            Ok(Task::Clip(task))
+        }
+        (ModelConfig::Albef(model), TaskConfig::Albef(task)) => {
+            let texts = albef_texts(model, task, tokenizer, config.seed, &device)?;
+            let queue = model.init_queue(config.seed, &device);
+            let model = model.init(config.seed, &device);
+            let task = AlbefTask::new(model, queue, task.clone(), texts, normalization, batches_per_epoch)?;
+            Ok(Task::Albef(task))
+        }
+        _ => Err(TaskError::OtherModel.into()),
+    }
+}
+
+fn albef_texts(
+    model: &AlbefConfig,
+    task: &AlbefTaskConfig,
+    tokenizer: &Tokenizer,
+    seed: u64,
+    device: &Device,
+) -> Result<AlbefTexts, TaskError> {
+    let BertConfig {
+        context_length,
+        vocab_size,
+        dropout,
+        ..
+    } = model.text_cfg;
+    let special = tokenizer.special_ids().ok_or(TaskError::NoMaskToken)?;
+    let table = || DropoutTable::new(dropout, seed, device);
+    Ok(AlbefTexts {
+        pad_id: special.pad as i32,
+        masking: MlmMasking::new(
+            task.mlm_probability,
+            context_length,
+            vocab_size,
+            special.mask as i32,
+            special.all().map(|id| id as i32),
+        ),
+        // Zero drops nothing, for nothing.
+        dropout: (dropout > 0.0).then(table).transpose()?,
+    })
 }
 
 /// Opens `data.train` or `data.valid`.

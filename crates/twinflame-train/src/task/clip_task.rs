@@ -257,7 +257,7 @@ pub(super) fn embed_texts(model: &Clip, tokens: Tensor<2, Int>) -> Tensor<2> {
 }
 
 /// Changes the value of a parameter outside the graph; whether and how it is tracked stays.
-fn update_value<const D: usize>(
+pub(super) fn update_value<const D: usize>(
     param: Param<Tensor<D>>,
     update: impl FnOnce(Tensor<D>) -> Tensor<D>,
 ) -> Param<Tensor<D>> {

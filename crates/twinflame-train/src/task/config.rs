@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use twinflame_model::loss::{ClipLoss, ContrastiveLoss, SigLipLoss};
 
+use super::AlbefTaskConfig;
 use crate::precision::{Precision, PrecisionError};
 
 /// What is trained and how a step is computed (`[task]` in a recipe).
@@ -10,6 +11,8 @@ use crate::precision::{Precision, PrecisionError};
 pub enum TaskConfig {
     /// Contrastive image-text training.
     Clip(ClipTaskConfig),
+    /// Contrast, matching and masked language with momentum distillation.
+    Albef(AlbefTaskConfig),
 }
 
 /// Settings of a [`ClipTask`](super::ClipTask).
@@ -87,9 +90,35 @@ pub enum TaskError {
          model.init_logit_scale (ln 10 = 2.302585)"
     )]
     MissingLogitBias,
+    /// The model is of another kind than the task.
+    #[error("task.kind and model.name are of two kinds: \"clip\" trains a CLIP, \"albef\" an ALBEF")]
+    OtherModel,
+    /// Masked language modelling with a tokenizer that has no mask token.
+    #[error(
+        "task.kind = \"albef\" needs a tokenizer with padding, class and mask tokens: set tokenizer.kind = \"bert\""
+    )]
+    NoMaskToken,
+    /// The model's own settings.
+    #[error("model: {0}")]
+    Model(String),
+    /// All losses of ALBEF are turned off.
+    #[error("task: there is nothing to learn: itc_weight, itm_weight and mlm_weight are all 0")]
+    NothingToLearn,
+    /// Masked language modelling without the head for it.
+    #[error(
+        "task.mlm_weight is above 0, but the model has no head that predicts tokens: set task.mlm_weight = 0, or \
+         text_cfg.mlm_head = true in the model's configuration"
+    )]
+    MissingMlmHead,
     /// The device lacks the float type.
     #[error("task.{0}")]
     Precision(#[from] PrecisionError),
+}
+
+impl From<twinflame_model::ConfigError> for TaskError {
+    fn from(error: twinflame_model::ConfigError) -> Self {
+        Self::Model(error.to_string())
+    }
 }
 
 impl ClipTaskConfig {
@@ -98,29 +127,42 @@ impl ClipTaskConfig {
     /// # Errors
     /// [`TaskError`] names the key, the value and what would be right.
     pub fn validate(&self) -> Result<(), TaskError> {
-        if self.micro_batch_size == Some(0) {
-            return Err(TaskError::OutOfRange {
-                key: "micro_batch_size",
-                value: 0.0,
-                allowed: "at least 1",
-            });
+        if let Some(size) = self.micro_batch_size {
+            require("micro_batch_size", size as f64, size > 0, "at least 1")?;
         }
-        if let Some(value) = self.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
-            return Err(TaskError::OutOfRange {
-                key: "ema_decay",
-                value,
-                allowed: "in [0, 1)",
-            });
+        if let Some(decay) = self.ema_decay {
+            require("ema_decay", decay, (0.0..1.0).contains(&decay), "in [0, 1)")?;
         }
-        let is_norm = |norm: f64| norm.is_finite() && norm > 0.0;
-        if let Some(value) = self.max_grad_norm.filter(|norm| !is_norm(*norm)) {
-            return Err(TaskError::OutOfRange {
-                key: "max_grad_norm",
-                value,
-                allowed: "finite and above 0",
-            });
+        match self.max_grad_norm {
+            Some(norm) => require(
+                "max_grad_norm",
+                norm,
+                norm.is_finite() && norm > 0.0,
+                "finite and above 0",
+            ),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// An error that names `key`, unless the value is fine.
+pub(super) fn require(key: &'static str, value: f64, fine: bool, allowed: &'static str) -> Result<(), TaskError> {
+    match fine {
+        true => Ok(()),
+        false => Err(TaskError::OutOfRange { key, value, allowed }),
+    }
+}
+
+impl TaskConfig {
+    /// Checks every value that can be judged without a model or device.
+    ///
+    /// # Errors
+    /// [`TaskError`] names the key, the value and what would be right.
+    pub fn validate(&self) -> Result<(), TaskError> {
+        match self {
+            Self::Clip(config) => config.validate(),
+            Self::Albef(config) => config.validate(),
+        }
     }
 }
 
@@ -135,7 +177,10 @@ mod tests {
     #[test]
     fn a_recipe_section_parses_and_a_typo_does_not() {
         let TaskConfig::Clip(config) =
-            parse("kind = \"clip\"\ntargets = \"by-id\"\nmicro_batch_size = 32").expect("valid");
+            parse("kind = \"clip\"\ntargets = \"by-id\"\nmicro_batch_size = 32").expect("valid")
+        else {
+            panic!("another kind");
+        };
         assert_eq!(config.targets, TargetKind::ById);
         assert_eq!(config.micro_batch_size, Some(32));
         assert_eq!(config.precision, Precision::F32);

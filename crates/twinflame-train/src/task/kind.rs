@@ -9,7 +9,7 @@ use burn::{
 };
 use twinflame_data::ImageTextBatch;
 
-use super::{ClipTask, LossKind, StepOutput};
+use super::{AlbefTask, ClipTask, LossKind, StepOutput};
 use crate::metric::MetricSpec;
 use crate::optim::{OptimConfig, adamw};
 
@@ -22,6 +22,8 @@ use crate::optim::{OptimConfig, adamw};
 pub enum Task {
     /// Contrastive training.
     Clip(ClipTask),
+    /// Contrast, matching and masked language.
+    Albef(AlbefTask),
 }
 
 /// Which quantities a run shows, in this order.
@@ -49,6 +51,7 @@ impl Task {
     pub fn metrics(&self) -> ShownMetrics {
         match self {
             Self::Clip(task) => task.metrics(),
+            Self::Albef(task) => task.metrics(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Task {
     pub fn optimizer(&self, config: &OptimConfig) -> ModuleOptimizer {
         match self {
             Self::Clip(task) => adamw(config, &task.model),
+            Self::Albef(task) => adamw(config, &task.model),
         }
     }
 
@@ -64,6 +68,7 @@ impl Task {
     pub(crate) fn reports_grad_norm(&self) -> bool {
         match self {
             Self::Clip(task) => task.config().max_grad_norm.is_some(),
+            Self::Albef(task) => task.config().max_grad_norm.is_some(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Task {
     pub(crate) fn chance_is_ln_batch(&self) -> bool {
         match self {
             Self::Clip(task) => task.config().loss == LossKind::Clip,
+            Self::Albef(_) => false,
         }
     }
 
@@ -78,6 +84,7 @@ impl Task {
     pub(crate) fn embed(&self, batch: &ImageTextBatch) -> Embeddings {
         match self {
             Self::Clip(task) => task.embed(&task.model, batch),
+            Self::Albef(task) => task.embed(batch),
         }
     }
 
@@ -85,6 +92,7 @@ impl Task {
     pub(crate) fn embed_averaged(&self, batch: &ImageTextBatch) -> Option<Embeddings> {
         match self {
             Self::Clip(task) => task.ema.as_ref().map(|ema| task.embed(ema, batch)),
+            Self::Albef(_) => None,
         }
     }
 
@@ -93,6 +101,7 @@ impl Task {
     pub fn device(&self) -> Device {
         match self {
             Self::Clip(task) => task.device(),
+            Self::Albef(task) => task.device(),
         }
     }
 }
@@ -104,12 +113,14 @@ impl TrainStep for Task {
     fn step(&self, batch: ImageTextBatch) -> TrainOutput<StepOutput> {
         match self {
             Self::Clip(task) => TrainStep::step(task, batch),
+            Self::Albef(task) => TrainStep::step(task, batch),
         }
     }
 
     fn optimize(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: GradientsParams) -> Self {
         match self {
             Self::Clip(task) => Self::Clip(task.optimize(optim, lr, grads)),
+            Self::Albef(task) => Self::Albef(task.optimize(optim, lr, grads)),
         }
     }
 }
@@ -121,6 +132,7 @@ impl InferenceStep for Task {
     fn step(&self, batch: ImageTextBatch) -> StepOutput {
         match self {
             Self::Clip(task) => InferenceStep::step(task, batch),
+            Self::Albef(task) => InferenceStep::step(task, batch),
         }
     }
 }

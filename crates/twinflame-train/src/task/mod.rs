@@ -1,8 +1,9 @@
 //! Tasks: a model, a loss and a training step.
 //!
 //! A task exists because burn's `TrainStep` must be implemented on a module of our own, and it keeps training out of
-//! the models. [`ClipTask`] trains a CLIP; its config is [`ClipTaskConfig`]. [`Task`] is any of them.
+//! the models. [`ClipTask`] trains a CLIP, [`AlbefTask`] an ALBEF; [`Task`] is either.
 
+mod albef;
 mod cached_step;
 mod clip_task;
 mod config;
@@ -13,6 +14,9 @@ mod patch_dropout;
 mod tests;
 mod upload;
 
+pub use albef::{
+    AlbefInputs, AlbefScore, AlbefTask, AlbefTaskConfig, AlbefTexts, MaskedBatch, MomentumPer, NegativeChoice,
+};
 pub use clip_task::{ClipTask, MAX_LOGIT_SCALE, StepGradients};
 pub use config::{ClipTaskConfig, LossKind, TargetKind, TaskConfig, TaskError};
 pub(crate) use kind::Embeddings;

@@ -157,7 +157,7 @@ fn unpack_bytes(bytes: &[u8], device: &Device) -> Tensor<1> {
 }
 
 /// Uploads integers of shape `[rows, columns]`.
-fn upload_matrix(values: Vec<i32>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
+pub(super) fn upload_matrix(values: Vec<i32>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
     Tensor::from_data(TensorData::new(values, shape), (device, DType::I32))
 }
 

@@ -85,7 +85,12 @@ impl AlbefTaskConfig {
             ("mlm_weight", self.mlm_weight),
         ];
         for (key, weight) in weights {
-            require(key, weight, weight.is_finite() && weight >= 0.0, "finite and at least 0")?;
+            require(
+                key,
+                weight,
+                weight.is_finite() && weight >= 0.0,
+                "finite and at least 0",
+            )?;
         }
         if weights.iter().all(|(_, weight)| *weight == 0.0) {
             return Err(TaskError::NothingToLearn);
@@ -106,7 +111,12 @@ impl AlbefTaskConfig {
         let masked = self.mlm_probability;
         require("mlm_probability", masked, masked > 0.0 && masked < 1.0, "in (0, 1)")?;
         match self.max_grad_norm {
-            Some(norm) => require("max_grad_norm", norm, norm.is_finite() && norm > 0.0, "finite and above 0"),
+            Some(norm) => require(
+                "max_grad_norm",
+                norm,
+                norm.is_finite() && norm > 0.0,
+                "finite and above 0",
+            ),
             None => Ok(()),
         }
     }
