@@ -19,6 +19,8 @@ pub mod resize;
 pub mod tokenizer;
 pub mod transform;
 
+mod seed;
+
 pub use batch::ImageTextBatch;
 pub use dataset::{DataConfig, DataError, EvalSet, SampleError, Source};
 pub use decode::{DecodeError, DecodeLimits, DecodedImage, PixelLayout, decode};
