@@ -19,9 +19,13 @@ pub mod resize;
 pub mod tokenizer;
 pub mod transform;
 
+mod seed;
+
 pub use batch::ImageTextBatch;
 pub use dataset::{DataConfig, DataError, EvalSet, SampleError, Source};
 pub use decode::{DecodeError, DecodeLimits, DecodedImage, PixelLayout, decode};
 pub use loader::{EvalImageBatch, EvalImages, ImageTextLoader, LoaderConfig, LoaderError, LoaderMode, Pipeline};
-pub use tokenizer::{Tokenizer, TokenizerConfig, TokenizerError, clean_caption};
+pub use tokenizer::{
+    BertVocab, SpecialIds, Tokenizer, TokenizerConfig, TokenizerError, clean_caption, pre_caption, pre_question,
+};
 pub use transform::{Normalization, OPENAI_MEAN, OPENAI_STD, RgbTensor, Transform, TransformConfig, TransformError};

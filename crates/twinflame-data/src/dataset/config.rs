@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, EmojiConfig, EmojiSource, FolderConfig, JsonConfig, Source};
+use super::{CaptionNoise, DataError, EmojiConfig, EmojiSource, FolderConfig, JsonConfig, NoisyCaptions, Source};
 
 /// A data set as recipes describe it: `kind = "emoji" | "folder" | "json"` with the keys of that kind.
 ///
@@ -26,11 +26,26 @@ impl DataConfig {
     /// # Errors
     /// Paths, columns or rows that are wrong, impossible settings, or no usable sample.
     pub fn open(&self) -> Result<Arc<dyn Source>, DataError> {
-        Ok(match self {
+        let noise = self.caption_noise();
+        noise.validate()?;
+        let source: Arc<dyn Source> = match self {
             Self::Emoji(config) => Arc::new(EmojiSource::open(config)?),
             Self::Folder(config) => Arc::new(config.open()?),
             Self::Json(config) => Arc::new(config.open()?),
-        })
+        };
+        if noise.is_none() {
+            return Ok(source);
+        }
+        Ok(Arc::new(NoisyCaptions::new(source, noise)?))
+    }
+
+    /// Noise on the training captions.
+    pub fn caption_noise(&self) -> CaptionNoise {
+        match self {
+            Self::Emoji(config) => config.caption_noise,
+            Self::Folder(config) => config.caption_noise,
+            Self::Json(config) => config.caption_noise,
+        }
     }
 }
 
@@ -54,10 +69,7 @@ mod tests {
         );
         assert_eq!(
             parse(r#"{"kind": "json", "paths": []}"#),
-            Ok(DataConfig::Json(JsonConfig {
-                paths: vec![],
-                root: None
-            }))
+            Ok(DataConfig::Json(JsonConfig::new([""; 0])))
         );
         let wrong = [
             (

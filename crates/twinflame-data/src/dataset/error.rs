@@ -115,6 +115,12 @@ pub enum DataError {
         /// Value found.
         value: f64,
     },
+    /// Caption noise where no sample has a wrong caption to give.
+    #[error("caption_noise takes captions of images with another id, but all {num_samples} samples have one id")]
+    NoOtherCaption {
+        /// Samples of the source.
+        num_samples: usize,
+    },
     /// A caption mix that cannot be drawn from.
     #[error(transparent)]
     Captions(#[from] CaptionMixError),

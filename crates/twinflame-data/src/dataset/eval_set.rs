@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Source;
+use super::{Counterpart, Source};
 
 /// Images, captions and the relation between them, many to many.
 ///
@@ -20,6 +20,7 @@ pub struct EvalSet {
     captions: Vec<String>,
     image_captions: Vec<Vec<usize>>,
     caption_images: Vec<Vec<usize>>,
+    counterparts: Vec<Counterpart>,
 }
 
 /// A class set with the class of each image row of an [`EvalSet`].
@@ -76,7 +77,13 @@ impl EvalSet {
             })
             .collect();
         let captions = listed.into_iter().map(|(_, text)| text.to_owned()).collect();
+        let row_of_sample: HashMap<usize, usize> = samples.iter().copied().zip(0..).collect();
+        let counterparts = source.counterparts().into_iter().filter_map(|counterpart| {
+            let image = *row_of_sample.get(&counterpart.image)?;
+            Some(Counterpart { image, ..counterpart })
+        });
         Self {
+            counterparts: counterparts.collect(),
             source,
             samples,
             captions,
@@ -114,6 +121,12 @@ impl EvalSet {
     /// If there is no such row.
     pub fn images_of_caption(&self, caption: usize) -> &[usize] {
         &self.caption_images[caption]
+    }
+
+    /// Captions of image rows, each with a false one of the same words: what [`Source::counterparts`] has, `image` being a
+    /// row.
+    pub fn counterparts(&self) -> &[Counterpart] {
+        &self.counterparts
     }
 
     /// Where the images come from.
@@ -163,10 +176,7 @@ mod tests {
             fs::write(folder.path().join(image), "").unwrap();
         }
         fs::write(folder.path().join("list.json"), text).unwrap();
-        let config = JsonConfig {
-            paths: vec![folder.path().join("list.json")],
-            root: None,
-        };
+        let config = JsonConfig::new([folder.path().join("list.json")]);
         EvalSet::new(DataConfig::Json(config).open().unwrap())
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::listed::{ListedBuilder, Row};
-use super::{DataError, ListedSource};
+use super::{CaptionNoise, DataError, ListedSource};
 
 /// Names looked for when the configuration names no caption file.
 const CAPTION_FILES: [&str; 3] = ["captions.csv", "captions.tsv", "captions.jsonl"];
@@ -38,6 +38,9 @@ pub struct FolderConfig {
     /// Column separator, where the ending (`.csv` comma, `.tsv` tab) says the wrong thing. One ASCII character.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
+    /// Share of training captions that are replaced by others, see [`CaptionNoise`]. Default 0.
+    #[serde(default, skip_serializing_if = "CaptionNoise::is_none")]
+    pub caption_noise: CaptionNoise,
 }
 
 fn image_column() -> String {
@@ -59,10 +62,11 @@ impl FolderConfig {
             id_column: None,
             class_column: None,
             separator: None,
+            caption_noise: CaptionNoise::default(),
         }
     }
 
-    /// Reads and checks the table.
+    /// Reads and checks the table, without noise on its captions.
     ///
     /// # Errors
     /// A folder, file or column that is not there; a row that cannot be read; no usable row.

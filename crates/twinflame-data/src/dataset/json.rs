@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::folder::{text_of, texts_of};
 use super::listed::{ListedBuilder, Row};
-use super::{DataError, ListedSource};
+use super::{CaptionNoise, DataError, ListedSource};
 
 /// One or more JSON files, each a list of `{image, caption, image_id?}` where `caption` is a text or a list of texts.
 ///
@@ -22,10 +22,22 @@ pub struct JsonConfig {
     /// Folder that image paths are relative to. Left out: the folder of the first file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
+    /// Share of training captions that are replaced by others, see [`CaptionNoise`]. Default 0.
+    #[serde(default, skip_serializing_if = "CaptionNoise::is_none")]
+    pub caption_noise: CaptionNoise,
 }
 
 impl JsonConfig {
-    /// Reads and checks the lists.
+    /// The lists in the folder of the first one.
+    pub fn new(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        Self {
+            paths: paths.into_iter().map(Into::into).collect(),
+            root: None,
+            caption_noise: CaptionNoise::default(),
+        }
+    }
+
+    /// Reads and checks the lists, without noise on their captions.
     ///
     /// # Errors
     /// A file that is not there or no such list; an entry without image or caption; no usable entry.
@@ -112,8 +124,8 @@ mod tests {
             fs::write(&path, text).unwrap();
             path
         };
-        let paths = lists.iter().map(write).collect();
-        (folder, JsonConfig { paths, root: None })
+        let paths: Vec<PathBuf> = lists.iter().map(write).collect();
+        (folder, JsonConfig::new(paths))
     }
 
     #[test]
@@ -178,8 +190,8 @@ mod tests {
             assert!(error.contains(message), "{error}");
         }
         let config = |path: &str, root: Option<&str>| JsonConfig {
-            paths: vec![path.into()],
             root: root.map(Into::into),
+            ..JsonConfig::new([path])
         };
         assert!(
             config("/no/such.json", None)
@@ -192,13 +204,6 @@ mod tests {
             config("x", Some("/no/such")).open(),
             Err(DataError::NotAFolder { .. })
         ));
-        assert!(matches!(
-            JsonConfig {
-                paths: vec![],
-                root: None
-            }
-            .open(),
-            Err(DataError::NoPaths)
-        ));
+        assert!(matches!(JsonConfig::new([""; 0]).open(), Err(DataError::NoPaths)));
     }
 }

@@ -187,13 +187,17 @@ impl Source for ListedSource {
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
-        let entry = &self.entries[index];
-        let caption = entry.captions[rng.random_range(0..entry.captions.len())].to_string();
+        let caption = self.draw_caption(index, rng)?;
         Ok(Draw {
             image: self.image(index)?,
             caption,
-            image_id: entry.image_id,
+            image_id: self.image_id(index),
         })
+    }
+
+    fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
+        let captions = &self.entries[index].captions;
+        Ok(captions[rng.random_range(0..captions.len())].to_string())
     }
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {

@@ -5,6 +5,7 @@
 
 pub mod emoji;
 
+mod caption_noise;
 mod config;
 mod error;
 mod eval_set;
@@ -15,6 +16,7 @@ mod json;
 mod listed;
 mod source;
 
+pub use caption_noise::{CaptionNoise, NoisyCaptions};
 pub use config::DataConfig;
 pub use emoji::{Background, EmojiConfig, EmojiSource, EmojiSplit, Vendor};
 pub use error::{DataError, SampleError};
@@ -24,4 +26,4 @@ pub use image_files::{IMAGE_ENDINGS, ImageFiles};
 pub use image_list::ImageList;
 pub use json::JsonConfig;
 pub use listed::ListedSource;
-pub use source::{Classes, Draw, Source};
+pub use source::{Classes, Counterpart, Draw, Source};

@@ -30,6 +30,18 @@ pub struct Classes {
     pub labels: Vec<Option<usize>>,
 }
 
+/// A true caption of an image and a false one of the same words: "a dog left of a cat" and "a cat left of a dog". What
+/// takes a caption for a bag of words cannot tell them apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counterpart {
+    /// The image: a sample of the [`Source`], or an image row of the [`EvalSet`](super::EvalSet).
+    pub image: usize,
+    /// What is true of it.
+    pub caption: String,
+    /// The same words, false.
+    pub swapped: String,
+}
+
 /// Image-caption samples with random access.
 ///
 /// Indices are `0..num_samples()`; methods that take one panic beyond.
@@ -49,6 +61,14 @@ pub trait Source: Debug + Send + Sync {
     /// If the image cannot be read or decoded.
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError>;
 
+    /// Draws a caption for a training step, as [`draw`](Self::draw) might, without the picture where that saves work.
+    ///
+    /// # Errors
+    /// As `draw`.
+    fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
+        Ok(self.draw(index, rng)?.caption)
+    }
+
     /// The image for evaluation, without any random choice.
     ///
     /// # Errors
@@ -67,6 +87,11 @@ pub trait Source: Debug + Send + Sync {
 
     /// Class sets for zero-shot classification and linear probes.
     fn classes(&self) -> Vec<Classes>;
+
+    /// Captions of evaluation images, each with a false one of the same words. Sources without such have none.
+    fn counterparts(&self) -> Vec<Counterpart> {
+        Vec::new()
+    }
 
     /// What opening the source found.
     fn report(&self) -> &OpenReport;

@@ -11,10 +11,10 @@ use super::image_text::{Cursor, Inner};
 use super::pipeline::{Processed, guarded};
 use super::plan::Plan;
 use super::pool::OrderedPool;
-use super::seed::{Purpose, derive};
 use super::{LoaderError, LoaderMode};
 use crate::batch::ImageTextBatch;
 use crate::dataset::SampleError;
+use crate::seed::{Purpose, derive};
 
 /// Samples that a worker takes at a time: few, so that all workers share the first batch and a drop is prompt.
 const CHUNK: usize = 16;

@@ -11,7 +11,6 @@ mod iter;
 mod pipeline;
 mod plan;
 mod pool;
-mod seed;
 
 pub use config::{LoaderConfig, LoaderMode};
 pub use error::LoaderError;

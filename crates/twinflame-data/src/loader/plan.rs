@@ -8,8 +8,8 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use super::LoaderMode;
-use super::seed::{Purpose, derive};
 use crate::dataset::Source;
+use crate::seed::{Purpose, derive};
 
 /// Plans the passes over the samples of a range. A pass is a pure function of the seed and its number.
 #[derive(Debug)]

@@ -24,6 +24,6 @@ pub fn clean_caption(text: &str) -> String {
 }
 
 /// Python's `str.split()` also splits at four separators that Unicode does not count as white space.
-fn is_python_space(c: char) -> bool {
+pub(super) fn is_python_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }

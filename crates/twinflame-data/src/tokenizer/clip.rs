@@ -1,9 +1,8 @@
 //! CLIP's byte-pair encoding.
 
-use super::{CLIP_VOCAB_SIZE, TokenizerError, clean_caption, fit};
-use flate2::read::GzDecoder;
+use super::vocabulary::inflate;
+use super::{TokenizerError, clean_caption, fit};
 use std::collections::HashMap;
-use std::io::Read;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -14,6 +13,9 @@ use tokenizers::{
 
 /// OpenAI's merges, most frequent first: `bpe_simple_vocab_16e6.txt.gz`.
 const MERGES: &[u8] = include_bytes!("../../../../assets/tokenizers/clip/bpe_simple_vocab_16e6.txt.gz");
+
+/// Entries of the full vocabulary.
+pub(super) const CLIP_VOCAB_SIZE: usize = 49_408;
 
 /// Every byte, as a symbol within a word and as one at its end.
 const BYTE_SYMBOLS: usize = 512;
@@ -124,10 +126,7 @@ impl ClipTokenizer {
 
 /// The first `count` merges of the file, whose first line is a comment.
 fn read_merges(count: usize) -> Result<Merges, TokenizerError> {
-    let mut text = String::new();
-    GzDecoder::new(MERGES)
-        .read_to_string(&mut text)
-        .map_err(|error| damaged(&error.to_string()))?;
+    let text = inflate(MERGES).map_err(|error| damaged(&error.to_string()))?;
     let merges: Merges = text
         .lines()
         .skip(1)
@@ -217,6 +216,7 @@ fn split_specials(text: &str) -> Vec<Part<'_>> {
 
 fn damaged(message: &str) -> TokenizerError {
     TokenizerError::Vocabulary {
+        vocab: "of CLIP".to_owned(),
         message: message.to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! Tokenizers from a Hugging Face `tokenizer.json`.
 
-use super::{TokenizerError, fit};
+use super::{SpecialIds, TokenizerError, fit};
 use std::fs;
 use std::path::Path;
 use tokenizers::Tokenizer as HfTokenizer;
@@ -107,6 +107,11 @@ impl FileTokenizer {
 
     pub(super) fn pad_id(&self) -> u32 {
         self.pad
+    }
+
+    /// BERT's special tokens, if the file has all of them.
+    pub(super) fn special_ids(&self) -> Option<SpecialIds> {
+        SpecialIds::from_ids(SpecialIds::TOKENS.map(|token| self.tokenizer.token_to_id(token))).ok()
     }
 }
 

@@ -1,111 +1,28 @@
 //! Captions to token ids.
 
+mod bert;
 mod clean;
 mod clip;
+mod config;
+mod error;
 mod file;
 mod ftfy;
+mod pre_caption;
+mod special;
+mod vocabulary;
 
 pub use clean::clean_caption;
+pub use config::TokenizerConfig;
+pub use error::TokenizerError;
+pub use pre_caption::{pre_caption, pre_question};
+pub use special::SpecialIds;
+pub use vocabulary::BertVocab;
 
+use bert::BertTokenizer;
 use clip::ClipTokenizer;
 use file::FileTokenizer;
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Entries of CLIP's full vocabulary.
-const CLIP_VOCAB_SIZE: usize = 49_408;
-
-/// Which tokenizer to use (`[tokenizer]` of a recipe).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum TokenizerConfig {
-    /// OpenAI's byte-pair encoding, built in; ids are exactly open_clip's.
-    Clip {
-        /// Entries to keep: 512 byte symbols, the most frequent merges, and the two special tokens, which are always the
-        /// last two ids. 49,408 are all; fewer make the embedding table of a small model smaller.
-        #[serde(default = "clip_vocab_size")]
-        vocab_size: usize,
-    },
-    /// A Hugging Face `tokenizer.json`, for other languages and other models.
-    File {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-fn clip_vocab_size() -> usize {
-    CLIP_VOCAB_SIZE
-}
-
-impl Default for TokenizerConfig {
-    /// CLIP's, complete.
-    fn default() -> Self {
-        Self::Clip {
-            vocab_size: CLIP_VOCAB_SIZE,
-        }
-    }
-}
-
-/// Why a tokenizer could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenizerError {
-    /// More or fewer entries than CLIP's vocabulary allows.
-    #[error(
-        "tokenizer.vocab_size is {vocab_size}; CLIP's vocabulary allows {min} (bytes and special tokens only) to {max}"
-    )]
-    VocabSize {
-        /// The value found.
-        vocab_size: usize,
-        /// Smallest possible value.
-        min: usize,
-        /// Largest possible value.
-        max: usize,
-    },
-    /// The built-in vocabulary could not be read: a damaged binary.
-    #[error("the built-in CLIP vocabulary is damaged: {message}")]
-    Vocabulary {
-        /// What is wrong.
-        message: String,
-    },
-    /// The tokenizer file could not be read.
-    #[error("cannot read the tokenizer file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The tokenizer file is not a Hugging Face `tokenizer.json`.
-    #[error("{} is not a Hugging Face tokenizer.json: {message}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        message: String,
-    },
-    /// The tokenizer file has no way to express some texts.
-    #[error("{} cannot encode every text: {message}", path.display())]
-    Incomplete {
-        /// The file.
-        path: PathBuf,
-        /// What the tokenizer said.
-        message: String,
-    },
-    /// No room for a single token.
-    #[error(
-        "context_length is {context_length}, but the tokenizer adds {added} special tokens to every text; at least {min} is needed"
-    )]
-    ContextLength {
-        /// The value found.
-        context_length: usize,
-        /// Special tokens per text.
-        added: usize,
-        /// Smallest value that leaves room for one token.
-        min: usize,
-    },
-}
+use vocabulary::Vocabulary;
 
 /// Turns captions into rows of token ids. Cheap to clone, usable from any thread.
 ///
@@ -125,6 +42,7 @@ pub struct Tokenizer {
 #[derive(Clone, Debug)]
 enum Kind {
     Clip(Arc<ClipTokenizer>),
+    Bert(Arc<BertTokenizer>),
     File(Arc<FileTokenizer>),
 }
 
@@ -133,9 +51,27 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If the vocabulary size is impossible, or the file is missing, no `tokenizer.json`, or unable to encode some text.
+    /// For word pieces: a missing file, one without the special tokens, or captions without words.
     pub fn new(config: &TokenizerConfig) -> Result<Self, TokenizerError> {
         let kind = match config {
             TokenizerConfig::Clip { vocab_size } => Kind::Clip(Arc::new(ClipTokenizer::new(*vocab_size)?)),
+            TokenizerConfig::Bert {
+                vocab,
+                vocab_size,
+                sep,
+                clean,
+                max_words,
+            } => {
+                if *clean && *max_words == 0 {
+                    return Err(TokenizerError::MaxWords);
+                }
+                let vocabulary = Vocabulary::read(vocab, *vocab_size)?;
+                Kind::Bert(Arc::new(BertTokenizer::new(
+                    &vocabulary,
+                    *sep,
+                    clean.then_some(*max_words),
+                )?))
+            }
             TokenizerConfig::File { path } => Kind::File(Arc::new(FileTokenizer::open(path)?)),
         };
         Ok(Self { kind })
@@ -143,8 +79,9 @@ impl Tokenizer {
 
     /// The ids of a text: special tokens around it, cut to `context_length` and padded to it.
     ///
-    /// A text that is too long loses its end but keeps its end token, and text never raises an error (OpenAI's own
-    /// `tokenize` does). CLIP pads with 0; a file pads and surrounds as it says, whatever length it has built in.
+    /// A text that is too long loses its end but keeps its end token, if there is one, and text never raises an error
+    /// (OpenAI's own `tokenize` does). CLIP pads with 0, BERT with `[PAD]`; a file pads and surrounds as it says, whatever
+    /// length it has built in.
     ///
     /// # Shapes
     /// - output: `[context_length]`
@@ -152,6 +89,7 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, context_length: usize) -> Vec<i32> {
         match &self.kind {
             Kind::Clip(tokenizer) => tokenizer.encode(text, context_length),
+            Kind::Bert(tokenizer) => tokenizer.encode(text, context_length),
             Kind::File(tokenizer) => tokenizer.encode(text, context_length),
         }
     }
@@ -163,6 +101,7 @@ impl Tokenizer {
     pub fn check_context_length(&self, context_length: usize) -> Result<(), TokenizerError> {
         let added = match &self.kind {
             Kind::Clip(_) => 2,
+            Kind::Bert(tokenizer) => tokenizer.num_added(),
             Kind::File(tokenizer) => tokenizer.num_added(),
         };
         if context_length > added {
@@ -180,6 +119,7 @@ impl Tokenizer {
     pub fn count_tokens(&self, text: &str) -> usize {
         match &self.kind {
             Kind::Clip(tokenizer) => tokenizer.tokens(text).len() + 2,
+            Kind::Bert(tokenizer) => tokenizer.tokens(text).len() + tokenizer.num_added(),
             Kind::File(tokenizer) => tokenizer.count_tokens(text),
         }
     }
@@ -190,6 +130,7 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[i32]) -> String {
         match &self.kind {
             Kind::Clip(tokenizer) => tokenizer.decode(ids),
+            Kind::Bert(tokenizer) => tokenizer.decode(ids),
             Kind::File(tokenizer) => tokenizer.decode(ids),
         }
     }
@@ -199,6 +140,7 @@ impl Tokenizer {
     pub fn vocab_size(&self) -> usize {
         match &self.kind {
             Kind::Clip(tokenizer) => tokenizer.vocab_size(),
+            Kind::Bert(tokenizer) => tokenizer.vocab_size(),
             Kind::File(tokenizer) => tokenizer.vocab_size(),
         }
     }
@@ -208,6 +150,7 @@ impl Tokenizer {
     pub fn eos_id(&self) -> Option<u32> {
         match &self.kind {
             Kind::Clip(tokenizer) => Some(tokenizer.eos_id()),
+            Kind::Bert(tokenizer) => tokenizer.eos_id(),
             Kind::File(tokenizer) => tokenizer.eos_id(),
         }
     }
@@ -217,7 +160,18 @@ impl Tokenizer {
     pub fn pad_id(&self) -> u32 {
         match &self.kind {
             Kind::Clip(_) => 0,
+            Kind::Bert(tokenizer) => tokenizer.special_ids().pad,
             Kind::File(tokenizer) => tokenizer.pad_id(),
+        }
+    }
+
+    /// The ids of BERT's special tokens; `None` for CLIP's vocabulary and for files without one of them.
+    #[must_use]
+    pub fn special_ids(&self) -> Option<SpecialIds> {
+        match &self.kind {
+            Kind::Clip(_) => None,
+            Kind::Bert(tokenizer) => Some(tokenizer.special_ids()),
+            Kind::File(tokenizer) => tokenizer.special_ids(),
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::clip::CLIP_VOCAB_SIZE;
 use super::*;
 use std::fs;
 
@@ -59,7 +60,7 @@ fn short_contexts_are_refused() {
 
 #[test]
 fn recipes_name_a_kind() {
-    let parse = |json| serde_json::from_str::<TokenizerConfig>(json);
+    let parse = |json: &str| serde_json::from_str::<TokenizerConfig>(json);
     assert_eq!(parse(r#"{"kind": "clip"}"#).unwrap(), TokenizerConfig::default());
     assert_eq!(
         parse(r#"{"kind": "file", "path": "a.json"}"#).unwrap(),
@@ -72,11 +73,85 @@ fn recipes_name_a_kind() {
             .contains("unknown field `size`")
     );
     assert!(
-        parse(r#"{"kind": "bert"}"#)
+        parse(r#"{"kind": "bart"}"#)
             .unwrap_err()
             .to_string()
-            .contains("expected `clip` or `file`")
+            .contains("expected one of `clip`, `bert`, `file`")
     );
+    let bert = |vocab: &str| parse(&format!(r#"{{"kind": "bert", "vocab": "{vocab}"}}"#)).unwrap();
+    let default = TokenizerConfig::bert(BertVocab::BertBaseUncased);
+    assert_eq!(parse(r#"{"kind": "bert"}"#).unwrap(), default);
+    assert_eq!(bert("bert-base-uncased"), default);
+    assert_eq!(bert("scenes"), TokenizerConfig::bert(BertVocab::Scenes));
+    assert_eq!(
+        bert("./scenes"),
+        TokenizerConfig::bert(BertVocab::File("./scenes".into()))
+    );
+    let written = serde_json::to_string(&bert("a/b.txt")).unwrap();
+    assert_eq!(parse(&written).unwrap(), bert("a/b.txt"));
+}
+
+/// Ids as `BertTokenizer` of Hugging Face gives them, less its `[SEP]`.
+#[test]
+fn bert_base_uncased_is_built_in() {
+    let config = TokenizerConfig::bert(BertVocab::BertBaseUncased);
+    let tokenizer = Tokenizer::new(&config).unwrap();
+    assert_eq!(tokenizer.vocab_size(), 30_522);
+    let special = SpecialIds {
+        pad: 0,
+        unk: 100,
+        cls: 101,
+        sep: 102,
+        mask: 103,
+    };
+    assert_eq!(tokenizer.special_ids(), Some(special));
+    assert_eq!((tokenizer.pad_id(), tokenizer.eos_id()), (0, None));
+    let row = tokenizer.encode("A photo of a Cat, embedding.", 12);
+    assert_eq!(row, [101, 1037, 6302, 1997, 1037, 4937, 7861, 8270, 4667, 0, 0, 0]);
+    assert_eq!(tokenizer.decode(&row), "a photo of a cat embedding");
+    assert_eq!(clip(514).special_ids(), None);
+}
+
+fn bert(change: impl FnOnce(&mut BertVocab, &mut Option<usize>, &mut usize)) -> Result<Tokenizer, TokenizerError> {
+    let mut config = TokenizerConfig::bert(BertVocab::BertBaseUncased);
+    if let TokenizerConfig::Bert {
+        vocab,
+        vocab_size,
+        max_words,
+        ..
+    } = &mut config
+    {
+        change(vocab, vocab_size, max_words);
+    }
+    Tokenizer::new(&config)
+}
+
+#[test]
+fn fewer_word_pieces_write_rare_words_with_more() {
+    let small = bert(|_, size, _| *size = Some(4096)).unwrap();
+    assert_eq!(small.vocab_size(), 4096);
+    let row = small.encode("a photo of embedding", 16);
+    assert!(row.iter().all(|&id| id < 4096 && id != 100), "{row:?}");
+    assert!(small.count_tokens("a photo of embedding") > 8);
+    assert_eq!(small.decode(&row), "a photo of embedding");
+}
+
+#[test]
+fn a_bad_list_of_word_pieces_is_named() {
+    let message = |tokenizer: Result<Tokenizer, TokenizerError>| tokenizer.unwrap_err().to_string();
+    assert_eq!(
+        message(bert(|_, size, _| *size = Some(30_523))),
+        "tokenizer.vocab_size is 30523, but the vocabulary bert-base-uncased has 30522 entries"
+    );
+    assert_eq!(
+        message(bert(|_, size, _| *size = Some(103))),
+        "the first 103 entries of the vocabulary bert-base-uncased lack [MASK]; needed are [PAD], [UNK], [CLS], [SEP] and [MASK], one on a line"
+    );
+    assert_eq!(
+        message(bert(|vocab, _, _| *vocab = BertVocab::File("bert-base".into()))),
+        "cannot read the vocabulary file bert-base; built in are \"bert-base-uncased\" and \"scenes\", any other tokenizer.vocab is a path"
+    );
+    assert!(message(bert(|_, _, words| *words = 0)).starts_with("tokenizer.max_words is 0"));
 }
 
 /// BERT's shape in small: lower case, word pieces, [CLS] and [SEP], and a length of 4 built in.
@@ -113,6 +188,13 @@ fn a_file_forgets_its_built_in_lengths() {
     assert_eq!(tokenizer.count_tokens("a cats dog zebra"), 7);
     assert!(tokenizer.check_context_length(2).is_err());
     assert_eq!(tokenizer.decode(&[4, 5, 6, 7, 9, 9]), "a cats dog");
+    assert_eq!(tokenizer.special_ids(), None, "no [MASK]");
+    let complete = open(&BERT.replace("\"a\": 4", "\"a\": 4, \"[MASK]\": 8")).unwrap();
+    let special = complete.special_ids().unwrap();
+    assert_eq!(
+        [special.pad, special.unk, special.cls, special.sep, special.mask],
+        [9, 1, 2, 3, 8]
+    );
 }
 
 #[test]

@@ -53,10 +53,7 @@ impl TestSet {
     /// As [`TestSet::open`], or a `.toml` file that cannot be read or has a wrong key or value.
     pub fn from_path(path: &Path) -> Result<Self, EvalError> {
         let config = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("json") => DataConfig::Json(JsonConfig {
-                paths: vec![path.to_owned()],
-                root: None,
-            }),
+            Some("json") => DataConfig::Json(JsonConfig::new([path])),
             Some("toml") => {
                 let text = std::fs::read_to_string(path).map_err(|source| EvalError::read(path, source))?;
                 toml::from_str(&text).map_err(|source| EvalError::DataFile {

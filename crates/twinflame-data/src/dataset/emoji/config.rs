@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Background, Entry, Vendor};
 use crate::caption::CaptionMix;
-use crate::dataset::DataError;
+use crate::dataset::{CaptionNoise, DataError};
 
 /// Part of the embedded set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ pub struct EmojiConfig {
     pub scene_prob: f64,
     /// Kinds of captions.
     pub captions: CaptionMix,
+    /// Share of training captions that are replaced by others, see [`CaptionNoise`]. Default 0.
+    #[serde(skip_serializing_if = "CaptionNoise::is_none")]
+    pub caption_noise: CaptionNoise,
 }
 
 impl Default for EmojiConfig {
@@ -85,6 +88,7 @@ impl Default for EmojiConfig {
             white_prob: 0.8,
             scene_prob: 0.0,
             captions: CaptionMix::default(),
+            caption_noise: CaptionNoise::default(),
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct EmojiSource {
 }
 
 impl EmojiSource {
-    /// Selects the pictures.
+    /// Selects the pictures, without noise on their captions.
     ///
     /// # Errors
     /// Impossible settings; see [`DataError`].

@@ -2,17 +2,19 @@
 
 /// What a seed is drawn for; keeps streams apart that share seed and position.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// Order of a pass.
     Order = 1,
     /// Augmentation and caption of a sample, and what the task draws for it.
     Sample = 2,
     /// The sample that replaces an unreadable one.
     Replacement = 3,
+    /// Whether a sample has another one's caption, and whose.
+    CaptionNoise = 4,
 }
 
-/// A seed for `purpose` at position `index` of pass `pass`.
-pub(super) fn derive(seed: u64, purpose: Purpose, pass: usize, index: usize) -> u64 {
+/// A seed for `purpose` at position `index` of pass `pass`, or of whatever else is counted.
+pub(crate) fn derive(seed: u64, purpose: Purpose, pass: usize, index: usize) -> u64 {
     [purpose as u64, pass as u64, index as u64]
         .into_iter()
         .fold(mix(seed), |state, part| mix(state ^ part))
@@ -44,7 +46,12 @@ mod tests {
     fn positions_do_not_collide() {
         let mut seen = HashSet::new();
         for seed in 0..4 {
-            for purpose in [Purpose::Order, Purpose::Sample, Purpose::Replacement] {
+            for purpose in [
+                Purpose::Order,
+                Purpose::Sample,
+                Purpose::Replacement,
+                Purpose::CaptionNoise,
+            ] {
                 for pass in 0..8 {
                     for index in 0..64 {
                         assert!(seen.insert(derive(seed, purpose, pass, index)));
