@@ -44,13 +44,13 @@ fn main() -> anyhow::Result<()> {
 
 /// `[texts, embed_dim]`, rows of length 1.
 fn embed_texts(loaded: &LoadedModel, texts: &[String], device: &Device) -> Tensor<2> {
-    let context_length = loaded.recipe.model.text_cfg.context_length;
+    let context_length = loaded.recipe.model.context_length();
     let ids: Vec<i32> = texts
         .iter()
         .flat_map(|text| loaded.tokenizer.encode(text, context_length))
         .collect();
     let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, [texts.len(), context_length]), device);
-    normalize(loaded.best_weights().encode_text(tokens))
+    normalize(loaded.best_weights().encode_text(tokens, loaded.tokenizer.pad_id()))
 }
 
 /// `[1, embed_dim]`, of length 1.
@@ -71,5 +71,5 @@ fn embed_picture(loaded: &LoadedModel, path: &Path, device: &Device) -> anyhow::
         pixels,
         keep_patches: None,
     };
-    Ok(normalize(loaded.best_weights().encode_image(input, Pass::Eval)))
+    Ok(normalize(loaded.best_weights().encode_image(input)))
 }

@@ -187,7 +187,10 @@ mod tests {
             assert_eq!(matches!(config, ModelConfig::Albef(_)), name.contains("albef"));
         }
         let unknown = ModelConfig::named("albef-bse").unwrap_err().to_string();
-        assert!(unknown.contains("albef-base") && unknown.contains("vit-b-32"), "{unknown}");
+        assert!(
+            unknown.contains("albef-base") && unknown.contains("vit-b-32"),
+            "{unknown}"
+        );
         assert!(ModelConfig::names().any(|name| name == "emoji-albef"));
         let typo = r#"{"embed_dim": 8, "queue_size": 4, "vison_cfg": {}}"#;
         let error = ModelConfig::from_json(typo).unwrap_err().to_string();

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use twinflame_data::dataset::ImageList;
 use twinflame_data::report::BadSamples;
 use twinflame_data::{EvalImages, ImageTextBatch, LoaderConfig, Normalization, Tokenizer, Transform};
-use twinflame_model::{Clip, ImageInput, Pass, normalize};
+use twinflame_model::{ImageInput, Model, normalize};
 
 use super::EvalError;
 use crate::run::LoadedModel;
@@ -17,7 +17,7 @@ use crate::task::upload_pixels;
 #[derive(Clone, Debug)]
 pub struct Encoder<'a> {
     /// The model, off autodiff.
-    pub model: &'a Clip,
+    pub model: &'a Model,
     /// Text to token ids.
     pub tokenizer: &'a Tokenizer,
     /// Tokens of a text, special ones included.
@@ -32,12 +32,12 @@ pub struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     /// The encoder of a loaded run with the weights `model`, which is one of `loaded`'s; batches as its recipe says.
-    pub fn new(loaded: &'a LoadedModel, model: &'a Clip) -> Self {
+    pub fn new(loaded: &'a LoadedModel, model: &'a Model) -> Self {
         let recipe = &loaded.recipe.recipe;
         Self {
             model,
             tokenizer: &loaded.tokenizer,
-            context_length: loaded.recipe.model.text_cfg.context_length,
+            context_length: loaded.recipe.model.context_length(),
             transform: loaded.transform.clone(),
             normalization: loaded.normalization,
             loader: LoaderConfig {
@@ -55,7 +55,7 @@ impl<'a> Encoder<'a> {
 
     /// Where the model is.
     pub fn device(&self) -> Device {
-        self.model.logit_scale.val().device()
+        self.model.device()
     }
 
     /// Runs all images of `list` through the image tower. `receive` gets, batch after batch and in order, the rows of
@@ -74,6 +74,19 @@ impl<'a> Encoder<'a> {
         progress: &ProgressBar,
         mut receive: impl FnMut(&[usize], Tensor<2>) -> Result<(), EvalError>,
     ) -> Result<BadSamples, EvalError> {
+        self.load_images(list, progress, |rows, input| {
+            receive(rows, self.model.encode_image(input))
+        })
+    }
+
+    /// Loads all images of `list`. `receive` gets, batch after batch and in order, the rows of the images that could be
+    /// read and what a model sees of them; the others are in the result.
+    pub(super) fn load_images(
+        &self,
+        list: Arc<dyn ImageList>,
+        progress: &ProgressBar,
+        mut receive: impl FnMut(&[usize], ImageInput) -> Result<(), EvalError>,
+    ) -> Result<BadSamples, EvalError> {
         let device = self.device();
         let num_images = list.num_images() as u64;
         let start = progress.position();
@@ -91,7 +104,7 @@ impl<'a> Encoder<'a> {
                     pixels: upload_pixels(&pixels, 0..tried, &self.normalization, &device),
                     keep_patches: None,
                 };
-                receive(&batch.rows, self.model.encode_image(input, Pass::Eval))?;
+                receive(&batch.rows, input)?;
             }
             progress.inc(tried as u64);
         }
@@ -112,18 +125,21 @@ impl<'a> Encoder<'a> {
         progress: &ProgressBar,
         mut receive: impl FnMut(&[S], Tensor<2>) -> Result<(), EvalError>,
     ) -> Result<(), EvalError> {
-        let device = self.device();
         for texts in texts.chunks(self.loader.batch_size.max(1)) {
-            let ids: Vec<i32> = texts
-                .iter()
-                .flat_map(|text| self.tokenizer.encode(text.as_ref(), self.context_length))
-                .collect();
-            let ids = TensorData::new(ids, [texts.len(), self.context_length]);
-            let ids = Tensor::<2, Int>::from_data(ids, (&device, DType::I32));
-            receive(texts, self.model.encode_text(ids))?;
+            receive(texts, self.model.encode_text(self.ids(texts), self.tokenizer.pad_id()))?;
             progress.inc(texts.len() as u64);
         }
         Ok(())
+    }
+
+    /// Token ids of texts, `[texts.len(), context_length]`.
+    pub(super) fn ids<S: AsRef<str>>(&self, texts: &[S]) -> Tensor<2, Int> {
+        let ids: Vec<i32> = texts
+            .iter()
+            .flat_map(|text| self.tokenizer.encode(text.as_ref(), self.context_length))
+            .collect();
+        let ids = TensorData::new(ids, [texts.len(), self.context_length]);
+        Tensor::from_data(ids, (&self.device(), DType::I32))
     }
 
     /// All `texts` as one tensor.

@@ -7,7 +7,7 @@ use image::RgbImage;
 use indicatif::ProgressBar;
 use twinflame_data::dataset::{FolderConfig, JsonConfig};
 use twinflame_data::{DataConfig, EvalSet};
-use twinflame_model::Clip;
+use twinflame_model::Model;
 
 use super::linear_probe::{LinearProbe, LinearProbeConfig};
 use super::report::{ClassesReport, Method, SetReport, TestReport, Weights};
@@ -198,7 +198,7 @@ pub fn test_report(loaded: &LoadedModel, plan: &TestPlan, progress: &ProgressBar
 }
 
 /// The models of a run; the one to prefer comes last.
-fn models(loaded: &LoadedModel) -> Vec<(Weights, &Clip)> {
+fn models(loaded: &LoadedModel) -> Vec<(Weights, &Model)> {
     let ema = loaded.ema.as_ref().map(|model| (Weights::Ema, model));
     std::iter::once((Weights::Raw, &loaded.model)).chain(ema).collect()
 }

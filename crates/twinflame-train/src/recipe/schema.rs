@@ -133,7 +133,10 @@ impl ModelRecipe {
             }
         };
         if let Some(key) = self.key_of_another_kind(&config) {
-            return Err((at(key), format!("model.{key} is not a setting of this kind of model: leave it out")));
+            return Err((
+                at(key),
+                format!("model.{key} is not a setting of this kind of model: leave it out"),
+            ));
         }
         match &mut config {
             ModelConfig::Clip(config) => self.change_clip(config),

@@ -135,7 +135,7 @@ fn albef_texts(
             context_length,
             vocab_size,
             special.mask as i32,
-            special.all().map(|id| id as i32),
+            [special.pad, special.unk, special.cls, special.sep].map(|id| id as i32),
         ),
         // Zero drops nothing, for nothing.
         dropout: (dropout > 0.0).then(table).transpose()?,

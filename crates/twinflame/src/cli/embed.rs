@@ -55,7 +55,7 @@ pub(super) fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let selected = args.device.select()?;
     let loaded = run::load(&args.run, &selected.device)?;
     let encoder = Encoder::new(&loaded, loaded.best_weights()).tolerant();
-    let mut file = EmbeddingFile::create(&args.output, loaded.recipe.model.embed_dim)?;
+    let mut file = EmbeddingFile::create(&args.output, loaded.recipe.model.embed_dim())?;
     let finish = |features: Tensor<2>| match args.unnormalized {
         true => features,
         false => normalize(features),
@@ -82,7 +82,7 @@ pub(super) fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let (rows, index) = file.finish()?;
     println!(
         "{rows} rows of {} values: {}, index {}",
-        loaded.recipe.model.embed_dim,
+        loaded.recipe.model.embed_dim(),
         args.output.display(),
         index.display()
     );

@@ -5,8 +5,8 @@ use twinflame_model::{
     loss::{
         MatchingAccuracy, Targets,
         albef::{
-            Embeds, ItcScore, ItcTargets, ItmScore, MlmScore, Negatives, Similarities, hard_negatives, itc_loss, itm_loss,
-            mlm_loss,
+            Embeds, ItcScore, ItcTargets, ItmScore, MlmScore, Negatives, Similarities, hard_negatives, itc_loss,
+            itm_loss, mlm_loss,
         },
         matching_accuracy,
     },
@@ -81,8 +81,14 @@ impl AlbefTask {
         let targets = inputs.targets(config.targets);
         let similarities = Similarities::new(&online.embeds, &momentum.embeds, &self.queue, temp.clone());
         let itc = (config.itc_weight > 0.0).then(|| {
-            let soft = Similarities::new(&momentum.embeds, &momentum.embeds, &self.queue, temp.without_autodiff());
-            contrast(&similarities, &soft, &self.queue, &targets, alpha)
+            let truth = ItcTargets::new(&similarities, &self.queue, &targets);
+            let keys = &momentum.embeds;
+            let soft = || Similarities::new(keys, keys, &self.queue, temp.without_autodiff());
+            let wanted = match alpha > 0.0 {
+                true => truth.distilled(&soft(), alpha),
+                false => truth,
+            };
+            itc_loss(&similarities, &wanted)
         });
         let memory = model.encoders.text_encoder.image_memory(online.image_states);
         let itm = (config.itm_weight > 0.0).then(|| {
