@@ -1,6 +1,6 @@
 use burn::{
     module::{Module, Param, ParamId},
-    tensor::{Device, Int, Tensor, assert_shape},
+    tensor::{Device, Int, IntDType, Tensor, assert_shape},
 };
 
 use crate::init::{Init, Values};
@@ -87,7 +87,7 @@ impl FeatureQueue {
         let first = batch - kept;
 
         let next = self.next_row.val();
-        let rows = Tensor::<1, Int>::arange(0..size as i64, &next.device());
+        let rows = Tensor::<1, Int>::arange(0..size as i64, (&next.device(), next.dtype()));
         // How many places behind the first new entry a row is. `first` is taken modulo the size to stay positive.
         let start = next.clone() + (first % size) as i64;
         let place = (rows - start + 2 * size as i64).remainder_scalar(size as i64); // [size]
@@ -101,7 +101,10 @@ impl FeatureQueue {
         };
         let replace_ids = |old: Param<Tensor<1, Int>>, new: Tensor<1, Int>| {
             let new = new.select(0, source.clone());
-            old.map(|old| old.mask_where(is_new.clone(), new))
+            old.map(|old| {
+                let new = new.cast(IntDType::from(old.dtype()));
+                old.mask_where(is_new.clone(), new)
+            })
         };
         self.image_embeds = replace_embeds(self.image_embeds, entries.image_embeds);
         self.text_embeds = replace_embeds(self.text_embeds, entries.text_embeds);

@@ -254,6 +254,8 @@ fn class_token(x: Tensor<3>) -> Tensor<2> {
 /// Indices within a sample, `[batch, kept]`, to rows of the batch's flattened patches, `[batch kept]`.
 fn flat_rows(keep: Tensor<2, Int>, n_patches: usize) -> Tensor<1, Int> {
     let [batch, kept] = keep.dims();
-    let first = Tensor::<1, Int>::arange(0..batch as i64, &keep.device()).reshape([batch, 1]) * n_patches as i64;
+    // In the integer type of `keep`: some backends do not mix two.
+    let options = (&keep.device(), keep.dtype());
+    let first = Tensor::<1, Int>::arange(0..batch as i64, options).reshape([batch, 1]) * n_patches as i64;
     (keep + first).reshape([batch * kept])
 }
