@@ -1,6 +1,6 @@
 //! Dropout that one seed makes the same on every backend.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 use crate::ConfigError;
@@ -103,7 +103,8 @@ impl Site<'_> {
         let index = (Tensor::<1, Int>::arange(0..rows as i64, (&start.device(), start.dtype())) + start)
             .remainder_scalar(table_rows as i64);
         let mask = table.reshape([table_rows, columns]).select(0, index).reshape(dims);
-        x.clone() * mask.cast(burn::tensor::FloatDType::from(x.dtype()))
+        let dtype = FloatDType::from(x.dtype());
+        x * mask.cast(dtype)
     }
 }
 
@@ -112,5 +113,60 @@ pub(crate) fn drop_at<const D: usize>(x: Tensor<D>, site: Option<Site<'_>>) -> T
     match site {
         Some(site) => site.apply(x),
         None => x,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+        x.into_data().iter().collect()
+    }
+
+    fn mask(dropout: &Dropout, site: usize, shape: [usize; 3]) -> Vec<f32> {
+        values(dropout.site(site).apply(Tensor::<3>::ones(shape, &Device::flex())))
+    }
+
+    #[test]
+    fn drops_its_share_and_keeps_the_expectation() {
+        for (probability, shape) in [(0.1, [6, 50, 48]), (0.5, [3, 100, 25]), (0.1, [2, 1, 4000])] {
+            let table = DropoutTable::new(probability, 3, &Device::flex()).unwrap();
+            let mask = mask(&table.draw(5), 7, shape);
+            let scale = (1.0 / (1.0 - probability)) as f32;
+            assert!(mask.iter().all(|v| *v == 0.0 || *v == scale));
+            let dropped = mask.iter().filter(|v| **v == 0.0).count() as f64 / mask.len() as f64;
+            assert!((dropped - probability).abs() < 0.02, "{dropped}, not {probability}");
+        }
+    }
+
+    #[test]
+    fn rows_places_and_passes_differ_and_a_pass_repeats() {
+        let table = DropoutTable::new(0.3, 3, &Device::flex()).unwrap();
+        let shape = [2, 3, 64];
+        let first = mask(&table.draw(5), 0, shape);
+        let rows: Vec<_> = first.chunks(64).collect();
+        assert!((1..rows.len()).all(|row| rows[row] != rows[row - 1]));
+        assert_ne!(first, mask(&table.draw(5), 1, shape));
+        assert_ne!(first, mask(&table.draw(6), 0, shape));
+        assert_eq!(first, mask(&table.draw(5), 0, shape));
+        let again = DropoutTable::new(0.3, 3, &Device::flex()).unwrap();
+        assert_eq!(first, mask(&again.draw(5), 0, shape));
+    }
+
+    #[test]
+    fn the_gradient_goes_through_what_was_kept() {
+        let device = Device::flex().autodiff();
+        let dropout = DropoutTable::new(0.3, 3, &device).unwrap().draw(0);
+        let x = Tensor::<3>::ones([2, 3, 8], &device).require_grad();
+        let y = dropout.site(2).apply(x.clone());
+        let grads = y.clone().sum().backward();
+        assert_eq!(values(x.grad(&grads).unwrap()), values(y));
+    }
+
+    #[test]
+    fn a_probability_of_one_is_an_error() {
+        let error = DropoutTable::new(1.0, 0, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains('1'), "{error}");
     }
 }

@@ -10,8 +10,9 @@ use burn::tensor::{Int, Tensor};
 pub(crate) fn one_hot<const D: usize>(indices: Tensor<2, Int>, classes: usize, like: &Tensor<D>) -> Tensor<3> {
     let [rows, columns] = indices.dims();
     let dims = [rows, columns, classes];
-    let all =
-        Tensor::<1, Int>::arange(0..classes as i64, (&indices.device(), indices.dtype())).reshape([1, 1, classes]);
+    // In the integer type of `indices`: some backends do not mix two.
+    let options = (&indices.device(), indices.dtype());
+    let all = Tensor::<1, Int>::arange(0..classes as i64, options).reshape([1, 1, classes]);
     let hit = indices.reshape([rows, columns, 1]).expand(dims).equal(all.expand(dims));
     Tensor::zeros(dims, (&like.device().without_autodiff(), like.dtype())).mask_fill(hit, 1.0)
 }

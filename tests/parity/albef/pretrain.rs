@@ -164,7 +164,9 @@ fn step(parts: &mut Parts, inputs: &Inputs<'_>, alpha: f64, expected: &mut Expec
     expected.tensor("sim_t2i_m", &itc.momentum.text_to_image);
     expected.tensor("sim_i2t_targets", &itc.targets.image_to_text);
     expected.tensor("sim_t2i_targets", &itc.targets.text_to_image);
-    expected.scalar("loss_ita", &itc.loss);
+    expected.scalar("loss_i2t", &itc.score.image_to_text);
+    expected.scalar("loss_t2i", &itc.score.text_to_image);
+    expected.scalar("loss_ita", &itc.score.loss);
     parts.enqueue(momentum.embeds, None);
 
     let memory = parts
@@ -197,7 +199,7 @@ fn step(parts: &mut Parts, inputs: &Inputs<'_>, alpha: f64, expected: &mut Expec
         alpha,
         expected,
     );
-    let loss = mlm.loss + itc.loss + itm.score.loss;
+    let loss = mlm.loss + itc.score.loss + itm.score.loss;
     expected.scalar("loss", &loss);
     parts.gradients(&loss)
 }
@@ -264,6 +266,9 @@ fn three_steps() {
         }
 
         parts.optimize(&mut optim, lr, grads);
+        let expected = floats(&outputs[&format!("s{number}.temp_after_step")]);
+        let temp = floats(&parts.model.temp.val().into_data());
+        Check::default().values(Kind::Weight, "temp", &temp, &expected);
         if number == 1 {
             check_state(&parts, &fixture.tensors("after_step1"), "some weights after step 1");
         }

@@ -75,7 +75,7 @@ fn a_fine_tuning_step() {
         &targets,
         None,
     );
-    let loss = itc.loss.clone() + itm.score.loss.clone();
+    let loss = itc.score.loss.clone() + itm.score.loss.clone();
 
     let data = |tensor: &Tensor<2>| tensor.clone().into_data();
     let mut check = Check::default();
@@ -96,7 +96,7 @@ fn a_fine_tuning_step() {
         ("neg_idx_image", itm.negatives.images.clone().into_data()),
         ("neg_idx_text", itm.negatives.texts.clone().into_data()),
         ("vl_output", data(&itm.logits)),
-        ("loss_ita", itc.loss.into_data()),
+        ("loss_ita", itc.score.loss.into_data()),
         ("loss_itm", itm.score.loss.into_data()),
         ("loss", loss.clone().into_data()),
     ];

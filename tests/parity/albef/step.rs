@@ -13,7 +13,8 @@ use twinflame::{
         loss::{
             Targets,
             albef::{
-                Embeds, GumbelNoise, ItcTargets, ItmScore, Negatives, Similarities, hard_negatives, itc_loss, itm_loss,
+                Embeds, GumbelNoise, ItcScore, ItcTargets, ItmScore, Negatives, Similarities, hard_negatives, itc_loss,
+                itm_loss,
             },
         },
         text::{ImageMemory, Readout},
@@ -55,7 +56,7 @@ pub(super) fn encode(encoders: &AlbefEncoders, images: Tensor<4>, texts: &Texts)
 
 /// Image-text contrast of a batch and everything on the way.
 pub(super) struct Itc {
-    pub(super) loss: Tensor<1>,
+    pub(super) score: ItcScore,
     pub(super) online: Similarities,
     pub(super) momentum: Similarities,
     pub(super) truth: ItcTargets,
@@ -69,7 +70,7 @@ pub(super) fn itc(parts: &Parts, online: &Embeds, momentum: &Embeds, targets: &T
     let truth = ItcTargets::new(&online, &parts.queue, targets);
     let targets = truth.clone().distilled(&momentum, alpha);
     Itc {
-        loss: itc_loss(&online, &targets),
+        score: itc_loss(&online, &targets),
         online,
         momentum,
         truth,

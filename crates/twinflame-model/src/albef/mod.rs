@@ -11,6 +11,8 @@ mod masking;
 mod model;
 mod presets;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use config::{AlbefConfig, BertConfig, DEFAULT_TEMP};
 pub use count::AlbefParamCount;

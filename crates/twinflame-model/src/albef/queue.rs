@@ -1,6 +1,6 @@
 use burn::{
     module::{Module, Param, ParamId},
-    tensor::{DType, Device, Int, Tensor, assert_shape},
+    tensor::{Device, Int, IntDType, Tensor, assert_shape},
 };
 
 use crate::init::{Init, Values};
@@ -48,18 +48,13 @@ impl FeatureQueue {
             init.param(name, [queue_size, embed_dim], Values::UnitRows(embed_dim))
                 .set_require_grad(false)
         };
-        let ids = || {
-            Param::initialized(
-                ParamId::new(),
-                Tensor::<1, Int>::full([queue_size], NO_ID, (&device, DType::I32)),
-            )
-        };
+        let ids = || Param::initialized(ParamId::new(), Tensor::<1, Int>::full([queue_size], NO_ID, &device));
         Self {
             image_embeds: embeds("image_queue"),
             text_embeds: embeds("text_queue"),
             image_ids: ids(),
             caption_ids: ids(),
-            next_row: Param::initialized(ParamId::new(), Tensor::<1, Int>::zeros([1], (&device, DType::I32))),
+            next_row: Param::initialized(ParamId::new(), Tensor::<1, Int>::zeros([1], &device)),
         }
     }
 
@@ -106,7 +101,10 @@ impl FeatureQueue {
         };
         let replace_ids = |old: Param<Tensor<1, Int>>, new: Tensor<1, Int>| {
             let new = new.select(0, source.clone());
-            old.map(|old| old.mask_where(is_new.clone(), new))
+            old.map(|old| {
+                let new = new.cast(IntDType::from(old.dtype()));
+                old.mask_where(is_new.clone(), new)
+            })
         };
         self.image_embeds = replace_embeds(self.image_embeds, entries.image_embeds);
         self.text_embeds = replace_embeds(self.text_embeds, entries.text_embeds);

@@ -1,4 +1,4 @@
-use burn::tensor::{Int, Tensor, assert_shape};
+use burn::tensor::{Int, IntDType, Tensor, assert_shape};
 
 use crate::FeatureQueue;
 
@@ -84,6 +84,8 @@ impl Targets {
 
 /// `[rows, columns]`: whether row and column have the same id.
 fn same_id(of_rows: Tensor<1, Int>, of_columns: Tensor<1, Int>) -> Tensor<2, burn::tensor::Bool> {
+    // Some backends do not compare two integer types.
+    let of_columns = of_columns.cast(IntDType::from(of_rows.dtype()));
     let [rows] = of_rows.dims();
     let [columns] = of_columns.dims();
     let of_rows = of_rows.reshape([rows, 1]).expand([rows, columns]);

@@ -11,11 +11,11 @@ const SIGLIP: ContrastiveLoss = ContrastiveLoss::SigLip(SigLipLoss);
 /// `ln(1 / 0.07)`, where CLIP's scale starts.
 const SCALE: f64 = 2.659_260_036_932_778;
 
-fn device() -> Device {
+pub(super) fn device() -> Device {
     Device::flex()
 }
 
-fn matrix(rows: usize, columns: usize, f: impl Fn(f64, f64) -> f64) -> Tensor<2> {
+pub(super) fn matrix(rows: usize, columns: usize, f: impl Fn(f64, f64) -> f64) -> Tensor<2> {
     let values: Vec<f64> = (0..rows * columns)
         .map(|k| f((k / columns) as f64, (k % columns) as f64))
         .collect();
@@ -23,36 +23,36 @@ fn matrix(rows: usize, columns: usize, f: impl Fn(f64, f64) -> f64) -> Tensor<2>
     Tensor::from_data(data, (&device(), DType::F64))
 }
 
-fn number(value: f64) -> Tensor<1> {
+pub(super) fn number(value: f64) -> Tensor<1> {
     Tensor::from_data(TensorData::new(vec![value], [1]), (&device(), DType::F64))
 }
 
-fn ids(values: &[i32]) -> Tensor<1, Int> {
+pub(super) fn ids(values: &[i32]) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &device())
 }
 
-fn by_id(image_ids: &[i32], caption_ids: &[i32]) -> Targets {
+pub(super) fn by_id(image_ids: &[i32], caption_ids: &[i32]) -> Targets {
     Targets::ById {
         image_ids: ids(image_ids),
         caption_ids: ids(caption_ids),
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.try_to_vec_as().expect("readable")
 }
 
-fn scalar(tensor: Tensor<1>) -> f64 {
+pub(super) fn scalar(tensor: Tensor<1>) -> f64 {
     values(tensor)[0]
 }
 
-fn unit(x: Tensor<2>) -> Tensor<2> {
+pub(super) fn unit(x: Tensor<2>) -> Tensor<2> {
     let norm = x.clone().square().sum_dim(1).sqrt();
     x / norm
 }
 
 /// Raw features of the reference values: `sin(.7 i + 1.3 d + .1 i d)` and `cos(.5 i + .9 d + .2 i d)`.
-fn reference() -> (Tensor<2>, Tensor<2>) {
+pub(super) fn reference() -> (Tensor<2>, Tensor<2>) {
     (
         matrix(4, 8, |i, d| (0.7 * i + 1.3 * d + 0.1 * i * d).sin()),
         matrix(4, 8, |i, d| (0.5 * i + 0.9 * d + 0.2 * i * d).cos()),
@@ -60,13 +60,13 @@ fn reference() -> (Tensor<2>, Tensor<2>) {
 }
 
 #[track_caller]
-fn assert_close(value: f64, expected: f64) {
+pub(super) fn assert_close(value: f64, expected: f64) {
     let tolerance = 1e-8 * expected.abs() + 1e-15;
     assert!((value - expected).abs() <= tolerance, "{value} is not {expected}");
 }
 
 #[track_caller]
-fn assert_near<const D: usize>(value: Tensor<D>, expected: Tensor<D>, tolerance: f64) {
+pub(super) fn assert_near<const D: usize>(value: Tensor<D>, expected: Tensor<D>, tolerance: f64) {
     for (value, expected) in values(value).into_iter().zip(values(expected)) {
         assert!((value - expected).abs() <= tolerance, "{value} is not {expected}");
     }

@@ -129,14 +129,28 @@ impl ItcTargets {
     }
 }
 
+/// What [`itc_loss`] computes.
+#[derive(Clone, Debug)]
+pub struct ItcScore {
+    /// `[1]`, in nats: the mean of the two below.
+    pub loss: Tensor<1>,
+    /// `[1]`: mean cross-entropy of images over texts.
+    pub image_to_text: Tensor<1>,
+    /// `[1]`: mean cross-entropy of texts over images.
+    pub text_to_image: Tensor<1>,
+}
+
 /// Image-text contrast: the mean of both directions' cross-entropies (Li et al. 2021, equations 2 and 6).
 ///
 /// # Shapes
 /// - online: [`Similarities`] of the online model with the momentum model
-/// - output: `[1]`, in nats
 #[must_use]
-pub fn itc_loss(online: &Similarities, targets: &ItcTargets) -> Tensor<1> {
-    let image_to_text = cross_entropy(online.image_to_text.clone(), targets.image_to_text.clone());
-    let text_to_image = cross_entropy(online.text_to_image.clone(), targets.text_to_image.clone());
-    (image_to_text.mean() + text_to_image.mean()) * 0.5
+pub fn itc_loss(online: &Similarities, targets: &ItcTargets) -> ItcScore {
+    let image_to_text = cross_entropy(online.image_to_text.clone(), targets.image_to_text.clone()).mean();
+    let text_to_image = cross_entropy(online.text_to_image.clone(), targets.text_to_image.clone()).mean();
+    ItcScore {
+        loss: (image_to_text.clone() + text_to_image.clone()) * 0.5,
+        image_to_text,
+        text_to_image,
+    }
 }

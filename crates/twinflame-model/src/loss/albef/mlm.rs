@@ -1,4 +1,4 @@
-use burn::tensor::{Int, Tensor, activation::softmax, assert_shape};
+use burn::tensor::{Int, IntDType, Tensor, activation::softmax, assert_shape};
 
 use crate::{
     loss::cross_entropy::{cross_entropy, weighted_mean},
@@ -51,8 +51,9 @@ pub fn mlm_loss(
         }
         _ => truth,
     };
-    let best = logits.clone().without_autodiff().argmax(1).cast(labels.dtype()); // [rows, 1]
-    let hits = best.equal(labels.reshape([rows, 1])).float().cast(weights.dtype());
+    let best = logits.clone().without_autodiff().argmax(1); // [rows, 1]
+    let labels = labels.reshape([rows, 1]).cast(IntDType::from(best.dtype()));
+    let hits = best.equal(labels).float().cast(weights.dtype());
     MlmScore {
         loss: weighted_mean(cross_entropy(logits, targets), weights.clone()),
         accuracy: weighted_mean(hits, weights),

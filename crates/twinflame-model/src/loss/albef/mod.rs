@@ -14,7 +14,7 @@ mod negatives;
 #[cfg(test)]
 mod tests;
 
-pub use itc::{Embeds, ItcTargets, Similarities, itc_loss};
+pub use itc::{Embeds, ItcScore, ItcTargets, Similarities, itc_loss};
 pub use itm::{ItmScore, itm_loss};
 pub use mlm::{MlmScore, mlm_loss};
 pub use negatives::{GumbelNoise, HardNegatives, Negatives, candidate_logits, hard_negatives};

@@ -1,11 +1,14 @@
 use burn::{
     module::{Module, Param},
     nn::{LayerNorm, Linear},
-    tensor::{Tensor, activation::gelu},
+    tensor::Tensor,
 };
 
 use super::{INIT_STD, NORM_EPSILON};
-use crate::init::{Init, Values};
+use crate::{
+    Activation,
+    init::{Init, Values},
+};
 
 /// Predicts the tokens behind masked ones (masked language modelling).
 ///
@@ -44,7 +47,9 @@ impl MlmHead {
     pub(super) fn forward(&self, states: Tensor<3>, word_embeddings: Tensor<2>) -> Tensor<3> {
         let [batch, slots, width] = states.dims();
         let [vocab_size, _] = word_embeddings.dims();
-        let x = self.layer_norm.forward(gelu(self.dense.forward(states)));
+        let x = self
+            .layer_norm
+            .forward(Activation::Gelu.forward(self.dense.forward(states)));
         let logits = x.reshape([batch * slots, width]).matmul(word_embeddings.transpose());
         let logits = logits + self.bias.val().reshape([1, vocab_size]);
         logits.reshape([batch, slots, vocab_size])
