@@ -14,7 +14,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use twinflame::data::decode::{DecodeLimits, decode};
-use twinflame::model::{ImageInput, Pass, normalize};
+use twinflame::model::{ImageInput, normalize};
 use twinflame::train::eval::ZeroShotClassifier;
 use twinflame::train::run::{self, LoadedModel};
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use burn::data::dataloader::DataLoader;
 use burn::train::TrainStep;
 use twinflame::data::{ImageTextLoader, LoaderMode, Pipeline, Tokenizer, Transform};
+use twinflame::model::ModelConfig;
 use twinflame::train::optim::adamw;
 use twinflame::train::recipe::ResolvedRecipe;
 use twinflame::train::task::{ClipTask, TaskConfig};
@@ -39,7 +40,9 @@ fn the_first_20_losses_agree_on_every_backend() {
 fn losses() -> Vec<f64> {
     let set = ["loader.batch_size=16", "loader.batches_per_epoch=20", "optim.lr=2e-4"].map(str::to_owned);
     let ResolvedRecipe { recipe, model, .. } = ResolvedRecipe::load("tiny", &set).unwrap();
-    let TaskConfig::Clip(mut config) = recipe.task;
+    let (TaskConfig::Clip(mut config), ModelConfig::Clip(model)) = (recipe.task, model) else {
+        panic!("the recipe trains another kind of model");
+    };
     config.micro_batch_size = None;
     config.ema_decay = None;
 

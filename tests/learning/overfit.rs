@@ -67,7 +67,7 @@ fn learn(preset: &str, config: ClipTaskConfig) -> (Vec<f64>, ClipTask) {
         schedule: ScheduleKind::Constant,
         ..OptimConfig::default()
     };
-    let schedule = optim.schedule(MAX_STEPS).unwrap();
+    let schedule = optim.schedule(MAX_STEPS, MAX_STEPS).unwrap();
     let mut optimizer = adamw(&optim, &model);
     let mut task = ClipTask::new(model, config, 0.0, Normalization::default()).unwrap();
     let batch = pairs(&model_config);
