@@ -6,7 +6,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::Tensor,
 };
-use twinflame::model::{ClipConfig, weights::named_params};
+use twinflame::model::{AlbefConfig, ClipConfig, weights::named_params};
 
 #[test]
 fn parameter_counts_of_open_clip() {
@@ -65,9 +65,9 @@ impl ModuleVisitor for Spread {
     }
 }
 
-fn spread_of(config: &ClipConfig) -> HashMap<String, (f64, f32)> {
+fn spread_of<M: Module>(model: &M) -> HashMap<String, (f64, f32)> {
     let mut spread = Spread::default();
-    config.init(5, &twinflame_tests::device()).visit(&mut spread);
+    model.visit(&mut spread);
     spread.of
 }
 
@@ -99,7 +99,7 @@ fn initial_spread_of_transformers() {
     config.text_cfg.width = 256;
     config.embed_dim = 96;
     config.vision_cfg.mlp_ratio = 3.0;
-    let spread = spread_of(&config);
+    let spread = spread_of(&config.init(5, &twinflame_tests::device()));
     let vision = 192f64.powf(-0.5);
     assert_spread(&spread, "image_encoder.Vit.positional_embedding", Some(vision), None);
     assert_spread(&spread, "image_encoder.Vit.proj.weight", Some(vision), None);
@@ -144,7 +144,8 @@ fn initial_spread_of_transformers() {
 
 #[test]
 fn initial_spread_of_resnet() {
-    let spread = spread_of(&ClipConfig::named("emoji-rn").unwrap());
+    let config = ClipConfig::named("emoji-rn").unwrap();
+    let spread = spread_of(&config.init(5, &twinflame_tests::device()));
     let path = |name: &str| format!("image_encoder.ResNet.{name}");
     let channels = 512f64.powf(-0.5);
     for name in ["q_proj", "k_proj", "v_proj", "c_proj"] {
@@ -162,4 +163,53 @@ fn initial_spread_of_resnet() {
         assert_eq!(spread[&path(&format!("layer{stage}.0.bn3.running_var"))], (1.0, 1.0));
     }
     assert_eq!(spread[&path("bn3.gamma")], (1.0, 1.0));
+}
+
+#[test]
+fn initial_spread_of_albef() {
+    let config = AlbefConfig::named("emoji-albef").unwrap();
+    let spread = spread_of(&config.init(5, &twinflame_tests::device()));
+    // Everything of DeiT and BERT is normal with 0.02, but for DeiT's patches.
+    let image = |name: &str| format!("encoders.image_encoder.{name}");
+    for name in [
+        "positional_embedding",
+        "blocks.0.attn.in_proj.weight",
+        "blocks.1.attn.out_proj.weight",
+        "blocks.2.mlp.c_fc.weight",
+        "blocks.3.mlp.c_proj.weight",
+    ] {
+        assert_spread(&spread, &image(name), Some(0.02), None);
+    }
+    assert_spread(&spread, &image("conv1.weight"), None, Some(192f64.powf(-0.5)));
+    let text = |name: &str| format!("encoders.text_encoder.{name}");
+    for name in [
+        "embeddings.word_embeddings.weight",
+        "embeddings.position_embeddings",
+        "layers.0.attention.attn.query.weight",
+        "layers.2.cross_attention.attn.key.weight",
+        "layers.3.cross_attention.attn.out_proj.weight",
+        "layers.1.mlp.c_fc.weight",
+        "layers.3.mlp.c_proj.weight",
+        "mlm_head.dense.weight",
+    ] {
+        assert_spread(&spread, &text(name), Some(0.02), None);
+    }
+    for name in [
+        image("blocks.0.attn.in_proj.bias"),
+        image("blocks.0.mlp.c_fc.bias"),
+        text("layers.2.cross_attention.attn.value.bias"),
+        text("layers.0.mlp.c_proj.bias"),
+        text("mlm_head.bias"),
+    ] {
+        assert_eq!(spread[&name], (0.0, 0.0), "{name}");
+    }
+    assert_eq!(spread[&text("layers.3.ln_mlp.gamma")], (1.0, 1.0));
+    assert_eq!(spread[&text("embeddings.layer_norm.beta")], (0.0, 0.0));
+    // The heads are PyTorch's linear layers.
+    let bound = 128f64.powf(-0.5);
+    for name in ["encoders.vision_proj.weight", "encoders.text_proj.weight"] {
+        assert_spread(&spread, name, None, Some(bound));
+    }
+    assert!(spread["itm_head.weight"].0 > 0.0 && f64::from(spread["itm_head.weight"].1) <= bound);
+    assert!((spread["temp"].0 - 0.07).abs() < 1e-8);
 }

@@ -169,21 +169,8 @@ fn step(parts: &mut Parts, inputs: &Inputs<'_>, alpha: f64, expected: &mut Expec
     expected.scalar("loss_ita", &itc.score.loss);
     parts.enqueue(momentum.embeds, None);
 
-    let memory = parts
-        .model
-        .encoders
-        .text_encoder
-        .image_memory(online.image_states.clone());
     let noise = GumbelNoise::draw(&[3, 4], &inputs.device);
-    let itm = itm(
-        parts,
-        &memory,
-        online.text_states,
-        &texts,
-        &itc.online,
-        &Targets::Diagonal,
-        Some(&noise),
-    );
+    let itm = itm(parts, &online, &texts, &itc.online, &Targets::Diagonal, Some(&noise));
     // With two pairs the hard negative of each is the other.
     for rows in [&itm.negatives.images, &itm.negatives.texts] {
         assert_eq!(rows.clone().into_data().iter::<i64>().collect::<Vec<_>>(), [1, 0]);

@@ -60,21 +60,8 @@ fn a_fine_tuning_step() {
     };
     let itc = itc(&parts, &online.embeds, &momentum, &targets, alpha);
     parts.enqueue(momentum.clone(), Some([image_ids, caption_ids]));
-    let memory = parts
-        .model
-        .encoders
-        .text_encoder
-        .image_memory(online.image_states.clone());
     // The fixture takes the most similar candidate where the reference draws one.
-    let itm = itm(
-        &parts,
-        &memory,
-        online.text_states.clone(),
-        &texts,
-        &itc.online,
-        &targets,
-        None,
-    );
+    let itm = itm(&parts, &online, &texts, &itc.online, &targets, None);
     let loss = itc.score.loss.clone() + itm.score.loss.clone();
 
     let data = |tensor: &Tensor<2>| tensor.clone().into_data();

@@ -17,7 +17,7 @@ use twinflame::{
                 itm_loss,
             },
         },
-        text::{ImageMemory, Readout},
+        text::Readout,
         weights::{NamedParam, named_params},
     },
     train::ema::update_average,
@@ -87,8 +87,7 @@ pub(super) struct Itm {
 
 pub(super) fn itm(
     parts: &Parts,
-    memory: &ImageMemory,
-    text_states: Tensor<3>,
+    encoded: &Encoded,
     texts: &Texts,
     similarities: &Similarities,
     targets: &Targets,
@@ -97,13 +96,15 @@ pub(super) fn itm(
     let similarities = similarities.within_batch();
     let positives = targets.positives(&similarities.image_to_text);
     let negatives = hard_negatives(&similarities, &positives, noise);
-    let [batch, ..] = text_states.dims();
+    let [batch, ..] = encoded.text_states.dims();
     let own = Tensor::<1, Int>::arange(0..batch as i64, &positives.device());
     // Matching pairs, then texts with negative images, then images with negative texts, in one pass.
     let image_rows = Tensor::cat(vec![own.clone(), negatives.images.clone(), own.clone()], 0);
     let text_rows = Tensor::cat(vec![own.clone(), own, negatives.texts.clone()], 0);
-    let fused = parts.model.encoders.text_encoder.fusion(
-        text_states.select(0, text_rows.clone()),
+    let bert = &parts.model.encoders.text_encoder;
+    let memory = bert.image_memory(encoded.image_states.clone());
+    let fused = bert.fusion(
+        encoded.text_states.clone().select(0, text_rows.clone()),
         &texts.mask_pad.clone().select(0, text_rows),
         &memory.select(&image_rows),
         &Readout::Class,

@@ -5,6 +5,8 @@ mod layer;
 mod mlm_head;
 mod readout;
 
+use std::ops::Range;
+
 use burn::{
     module::Module,
     tensor::{Bool, Int, Tensor, assert_shape},
@@ -109,7 +111,7 @@ impl Bert {
         dropout: Option<&Dropout>,
     ) -> Tensor<3> {
         let x = self.embed(ids, dropout);
-        self.run(&self.layers[..self.fusion_layer], x, mask_pad, None, readout, dropout)
+        self.run(0..self.fusion_layer, x, None, (mask_pad, readout, dropout))
     }
 
     /// Fuses encoded texts with images, text `i` with image `i`.
@@ -127,8 +129,8 @@ impl Bert {
         readout: &Readout,
         dropout: Option<&Dropout>,
     ) -> Tensor<3> {
-        let layers = &self.layers[self.fusion_layer..];
-        self.run(layers, text_states, mask_pad, Some(images), readout, dropout)
+        let layers = self.fusion_layer..self.layers.len();
+        self.run(layers, text_states, Some(images), (mask_pad, readout, dropout))
     }
 
     /// Encodes texts and fuses them with images, text `i` with image `i`: [`Bert::text`], then [`Bert::fusion`].
@@ -147,7 +149,7 @@ impl Bert {
         dropout: Option<&Dropout>,
     ) -> Tensor<3> {
         let x = self.embed(ids, dropout);
-        self.run(&self.layers, x, mask_pad, Some(images), readout, dropout)
+        self.run(0..self.layers.len(), x, Some(images), (mask_pad, readout, dropout))
     }
 
     /// What the fusion layers need of images.
@@ -183,17 +185,16 @@ impl Bert {
 
     fn run(
         &self,
-        layers: &[BertLayer],
+        layers: Range<usize>,
         mut x: Tensor<3>,
-        mask_pad: &Tensor<2, Bool>,
         images: Option<&ImageMemory>,
-        readout: &Readout,
-        dropout: Option<&Dropout>,
+        (mask_pad, readout, dropout): (&Tensor<2, Bool>, &Readout, Option<&Dropout>),
     ) -> Tensor<3> {
         let [batch, tokens, _] = x.dims();
         assert_shape!(mask_pad, [batch, tokens]);
         let padding = PaddingMask::new(mask_pad, x.dtype().into());
         let mut memories = images.into_iter().flat_map(|images| &images.layers);
+        let layers = &self.layers[layers];
         for (index, layer) in layers.iter().enumerate() {
             let memory = layer.cross_attention.as_ref().and_then(|_| memories.next());
             let queries = if index + 1 == layers.len() {

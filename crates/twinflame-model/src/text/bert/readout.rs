@@ -4,6 +4,7 @@ use crate::one_hot::one_hot;
 
 /// Which tokens come out of a pass through a [`Bert`](super::Bert).
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of it lives at a time")]
 pub enum Readout {
     /// All: `[batch, tokens, width]`.
     All,
