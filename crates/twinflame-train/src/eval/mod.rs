@@ -4,6 +4,7 @@
 //! - [`Encoder`]: images and texts to embeddings; [`SetEmbeddings`] for a set with captions
 //! - [`retrieval()`]: recall, median and mean rank, both ways, with any number of right answers per query; [`ranks`]
 //!   and [`top_k`] stream, so that memory does not grow with images times captions
+//! - [`rerank()`]: the second stage of an ALBEF; [`counterparts`]: captions against false ones of the same words
 //! - [`ZeroShotClassifier`]: classes from names and [`Templates`]
 //! - [`LinearProbeConfig::fit`]: logistic regression on frozen features
 //! - [`EmbeddingFile`]: embeddings to `.npy` or `.safetensors`
@@ -22,6 +23,7 @@ mod picture;
 mod progress;
 mod relevance;
 mod report;
+mod rerank;
 mod retrieval;
 mod set_embeddings;
 mod strip;
@@ -42,6 +44,7 @@ pub use picture::{PICTURE_HITS, PictureHit, PictureRow, PictureSection, pick_que
 pub use progress::progress_bar;
 pub use relevance::{DistinctCaptions, Relevance};
 pub use report::{ClassesReport, Method, ReportTable, SetReport, TestReport, Weights};
+pub use rerank::{CounterpartReport, RerankReport, counterparts, rerank};
 pub use retrieval::{DirectionReport, RECALL_KS, Recall, RetrievalReport, pair_retrieval, retrieval};
 pub use set_embeddings::SetEmbeddings;
 pub use strip::Chunking;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::partial_file::write_whole;
-use super::{ClassificationReport, DirectionReport, EvalError, RetrievalReport};
+use super::{ClassificationReport, CounterpartReport, DirectionReport, EvalError, RerankReport, RetrievalReport};
 
 /// Which of a run's weights were judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,6 +75,12 @@ pub struct SetReport {
     /// Retrieval both ways, if the set has captions.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retrieval: Option<RetrievalReport>,
+    /// Retrieval after the second stage, if the model has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rerank: Option<RerankReport>,
+    /// Captions against false ones of the same words, if the data has them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub counterparts: Option<CounterpartReport>,
     /// Classification, for each set of classes that the data knows.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub classification: Vec<ClassesReport>,
@@ -117,20 +123,57 @@ impl TestReport {
         header.extend(strings(["median", "mean rank"]));
         let mut rows = Vec::new();
         for set in &self.sets {
-            let Some(retrieval) = &set.retrieval else { continue };
-            for (direction, report) in [
-                ("image to text", &retrieval.image_to_text),
-                ("text to image", &retrieval.text_to_image),
-            ] {
-                let mut row = strings([&set.set, &set.weights.to_string(), direction]);
-                row.extend(direction_cells(report));
-                rows.push(row);
+            let again = set.rerank.as_ref();
+            let stages = [
+                (set.retrieval.as_ref(), String::new()),
+                (
+                    again.map(|again| &again.retrieval),
+                    again.map_or(String::new(), |again| format!(", best {} re-ranked", again.k)),
+                ),
+            ];
+            for (retrieval, stage) in stages {
+                let Some(retrieval) = retrieval else { continue };
+                for (direction, report) in [
+                    ("image to text", &retrieval.image_to_text),
+                    ("text to image", &retrieval.text_to_image),
+                ] {
+                    let mut row = strings([&set.set, &set.weights.to_string(), &format!("{direction}{stage}")]);
+                    row.extend(direction_cells(report));
+                    rows.push(row);
+                }
             }
         }
         Some(ReportTable {
             header,
             rows,
             num_word_columns: 3,
+        })
+    }
+
+    /// Captions against false ones of the same words: a row per set and weights. `None` if no set has them.
+    pub fn counterpart_table(&self) -> Option<ReportTable> {
+        let header = strings([
+            "set",
+            "weights",
+            "swapped captions",
+            "told apart by embeddings",
+            "by fusion",
+        ]);
+        let rows: Vec<Vec<String>> = self
+            .sets
+            .iter()
+            .filter_map(|set| {
+                let report = set.counterparts.as_ref()?;
+                let fused = report.itm.map_or("-".to_owned(), |share| format!("{share:.3}"));
+                let mut row = strings([&set.set, &set.weights.to_string()]);
+                row.extend([report.num_pairs.to_string(), format!("{:.3}", report.itc), fused]);
+                Some(row)
+            })
+            .collect();
+        (!rows.is_empty()).then_some(ReportTable {
+            header,
+            rows,
+            num_word_columns: 2,
         })
     }
 

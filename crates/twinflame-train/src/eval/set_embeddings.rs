@@ -41,8 +41,18 @@ impl<'a> SetEmbeddings<'a> {
         })
     }
 
+    /// `[num_images, embed_dim]`, rows of length 1: the images that could be read.
+    pub(super) fn image_embeds(&self) -> Tensor<2> {
+        self.image_embeds.clone()
+    }
+
+    /// `[num_captions, embed_dim]`, rows of length 1.
+    pub(super) fn captions(&self) -> Tensor<2> {
+        self.captions.clone()
+    }
+
     /// Captions (queries) against the images that could be read (gallery).
-    fn caption_to_image(&self) -> Relevance {
+    pub(super) fn caption_to_image(&self) -> Relevance {
         let rows = &self.images.rows;
         let captions = |row: usize| self.set.captions_of_image(row).iter();
         let pairs = rows

@@ -12,7 +12,8 @@ use twinflame_model::Model;
 use super::linear_probe::{LinearProbe, LinearProbeConfig};
 use super::report::{ClassesReport, Method, SetReport, TestReport, Weights};
 use super::{
-    ClassFolders, Encoder, EvalError, RetrievalReport, SetEmbeddings, Templates, ZeroShotClassifier, retrieval_picture,
+    ClassFolders, Encoder, EvalConfig, EvalError, RetrievalReport, SetEmbeddings, Templates, ZeroShotClassifier,
+    counterparts, rerank, retrieval_picture,
 };
 use crate::run::LoadedModel;
 
@@ -132,6 +133,7 @@ pub struct TestOutcome {
 struct Candidate<'a> {
     weights: Weights,
     encoder: Encoder<'a>,
+    model: &'a Model,
     probes: Vec<FittedProbe>,
 }
 
@@ -155,7 +157,12 @@ pub fn test_report(loaded: &LoadedModel, plan: &TestPlan, progress: &ProgressBar
         Some(_) => Some(TestSet::open("train", &loaded.recipe.recipe.data.train)?.set),
         None => None,
     };
-    progress.set_length((models.len() * num_items(plan, train.as_ref())) as u64);
+    let images = plan.sets.iter().map(|set| set.set.num_images()).sum::<usize>();
+    let again = match loaded.model {
+        Model::Albef(_) if config.rerank_k > 0 => images,
+        _ => 0,
+    };
+    progress.set_length((models.len() * (num_items(plan, train.as_ref()) + again)) as u64);
     let mut candidates = Vec::new();
     for (weights, model) in models {
         let encoder = Encoder::new(loaded, model);
@@ -166,6 +173,7 @@ pub fn test_report(loaded: &LoadedModel, plan: &TestPlan, progress: &ProgressBar
         candidates.push(Candidate {
             weights,
             encoder,
+            model,
             probes,
         });
     }
@@ -173,7 +181,7 @@ pub fn test_report(loaded: &LoadedModel, plan: &TestPlan, progress: &ProgressBar
     for set in &plan.sets {
         for (place, candidate) in candidates.iter().enumerate() {
             let embeddings = SetEmbeddings::new(&candidate.encoder, &set.set, progress)?;
-            let report = candidate.judge(set, &embeddings, plan, &config.recall_ks)?;
+            let report = candidate.judge(set, &embeddings, plan, config, progress)?;
             if place + 1 == candidates.len() && config.picture_captions > 0 {
                 let title = title(&report, report.retrieval.as_ref());
                 sections.push(embeddings.picture_section(title, config.picture_captions)?);
@@ -269,8 +277,21 @@ impl Candidate<'_> {
         set: &TestSet,
         embeddings: &SetEmbeddings<'_>,
         plan: &TestPlan,
-        ks: &[usize],
+        config: &EvalConfig,
+        progress: &ProgressBar,
     ) -> Result<SetReport, EvalError> {
+        let ks = &config.recall_ks;
+        let albef = match self.model {
+            Model::Albef(albef) => Some(albef),
+            Model::Clip(_) => None,
+        };
+        let rerank = match albef {
+            Some(albef) if config.rerank_k > 0 => {
+                let k = config.rerank_k;
+                Some(rerank(&self.encoder, albef, &set.set, embeddings, k, ks, progress)?)
+            }
+            _ => None,
+        };
         let bad = &embeddings.images.unreadable;
         let mut classification = Vec::new();
         for classes in set.set.classes() {
@@ -300,6 +321,8 @@ impl Candidate<'_> {
             weights: self.weights,
             unreadable: (bad.total() > 0).then(|| bad.to_string()),
             retrieval: Some(embeddings.retrieval(ks)?),
+            rerank,
+            counterparts: counterparts(&self.encoder, albef, &set.set, embeddings)?,
             classification,
         })
     }
@@ -326,6 +349,8 @@ impl Candidate<'_> {
             weights: self.weights,
             unreadable: (bad.total() > 0).then(|| bad.to_string()),
             retrieval: None,
+            rerank: None,
+            counterparts: None,
             classification: vec![ClassesReport {
                 classes: "classes".to_owned(),
                 method: Method::ZeroShot,

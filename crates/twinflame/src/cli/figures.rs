@@ -34,7 +34,11 @@ fn note_open_reports(sets: &[TestSet]) {
 
 /// The tables of a report on standard output.
 pub(super) fn print(report: &TestReport) {
-    let tables = [report.retrieval_table(), report.classification_table()];
+    let tables = [
+        report.retrieval_table(),
+        report.counterpart_table(),
+        report.classification_table(),
+    ];
     for figures in tables.into_iter().flatten() {
         println!("\n{}", render(&figures));
     }

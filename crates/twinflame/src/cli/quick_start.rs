@@ -5,12 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::DeviceArg;
-use super::figures;
 use super::train::{self, TrainArgs};
-use crate::device;
-use crate::train::eval::TestPlan;
 use crate::train::recipe::DEFAULT;
-use crate::train::run::{self, Outcome};
 
 /// Arguments of `twinflame` without a verb.
 #[derive(Args, Debug)]
@@ -28,13 +24,11 @@ pub(super) struct QuickStartArgs {
     device: DeviceArg,
 }
 
-/// Trains, prints the test figures, and writes them and `retrieval.png` into the run's folder.
-///
-/// A run that was stopped is not tested.
+/// Trains and tests.
 ///
 /// # Errors
 ///
-/// As `twinflame train` and `twinflame eval`.
+/// As `twinflame train`.
 pub(super) fn run(args: QuickStartArgs) -> anyhow::Result<()> {
     let args = TrainArgs {
         recipe: DEFAULT.to_owned(),
@@ -44,14 +38,5 @@ pub(super) fn run(args: QuickStartArgs) -> anyhow::Result<()> {
         plain: args.plain,
         device: args.device,
     };
-    let summary = train::train(&args)?;
-    if summary.outcome == Outcome::Interrupted {
-        return Ok(());
-    }
-    // Training has told which device this is.
-    let selected = device::select(&args.device.device)?;
-    let loaded = run::load(&summary.run_dir, &selected.device)?;
-    let outcome = figures::test(&loaded, &TestPlan::of_recipe(&loaded)?)?;
-    figures::print(&outcome.report);
-    figures::save(&outcome, &summary.run_dir, "eval.json", "retrieval.png")
+    train::run(&args)
 }

@@ -9,6 +9,9 @@ use anyhow::Context;
 use clap::Args;
 
 use super::args::DeviceArg;
+use super::figures;
+use crate::device;
+use crate::train::eval::TestPlan;
 use crate::train::recipe::{DEFAULT, ResolvedRecipe};
 use crate::train::run::{self, Display, Interrupter, Outcome, RunOptions, RunSummary, restore_terminal};
 
@@ -37,21 +40,32 @@ pub(super) struct TrainArgs {
     pub(super) device: DeviceArg,
 }
 
-/// Trains and says what came out.
+/// Trains and says what came out; then judges it on the recipe's test sets, prints the figures, and writes them and
+/// `retrieval.png` into the run's folder.
+///
+/// A run that was stopped is not tested.
 ///
 /// # Errors
 ///
-/// A recipe, device or data that is not right; a run that breaks.
+/// A recipe, device or data that is not right; a run that breaks; as `twinflame eval`.
 pub(super) fn run(args: &TrainArgs) -> anyhow::Result<()> {
-    train(args).map(|_| ())
+    let summary = train(args)?;
+    if summary.outcome == Outcome::Interrupted {
+        return Ok(());
+    }
+    // Training has told which device this is.
+    let selected = device::select(&args.device.device)?;
+    let loaded = run::load(&summary.run_dir, &selected.device)?;
+    let plan = TestPlan::of_recipe(&loaded)?;
+    if plan.sets.is_empty() {
+        return Ok(());
+    }
+    let outcome = figures::test(&loaded, &plan)?;
+    figures::print(&outcome.report);
+    figures::save(&outcome, &summary.run_dir, "eval.json", "retrieval.png")
 }
 
-/// Trains, says what came out, and hands it on.
-///
-/// # Errors
-///
-/// As [`run`].
-pub(super) fn train(args: &TrainArgs) -> anyhow::Result<RunSummary> {
+fn train(args: &TrainArgs) -> anyhow::Result<RunSummary> {
     // A mistake in the recipe is said before a device is looked for.
     let recipe = match &args.resume {
         Some(_) => None,
