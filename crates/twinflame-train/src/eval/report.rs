@@ -287,6 +287,8 @@ mod tests {
             checkpoint: PathBuf::from("runs/x-1/checkpoints/step-7"),
             step: 7,
             sets: vec![SetReport {
+                rerank: None,
+                counterparts: None,
                 set: "a".to_owned(),
                 weights: Weights::Raw,
                 unreadable: None,
