@@ -1,11 +1,12 @@
-//! CLIP as pure [burn] modules.
+//! CLIP and ALBEF as pure [burn] modules.
 //!
-//! A [`ClipConfig`] describes a model, by [name](ClipConfig::named) or as open_clip's JSON; [`ClipConfig::init`] makes
+//! A [`ClipConfig`] describes a CLIP, by [name](ClipConfig::named) or as open_clip's JSON; [`ClipConfig::init`] makes
 //! a [`Clip`] on a device. Image encoders are [`image::Vit`] and [`image::ModifiedResNet`], text encoders
-//! [`text::TextTransformer`] and [`text::Cbow`]; all four combine.
+//! [`text::TextTransformer`] and [`text::Cbow`]; all four combine. An [`AlbefConfig`] does the same for an [`Albef`]: the
+//! same [`image::Vit`], and a [`text::Bert`] that reads texts and fuses them with images.
 //!
-//! The modules compute and nothing else: no file is read (except by [`weights`]), no random number drawn after
-//! initialisation, no backend named.
+//! The modules compute and nothing else: no file is read (except by [`weights`]), no backend named, and whatever is
+//! random is drawn on the host from a seed that the caller gives.
 //!
 //! ```no_run
 //! use burn::tensor::{Device, Int, Tensor};

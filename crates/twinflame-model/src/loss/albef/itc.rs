@@ -5,7 +5,7 @@ use crate::{
     loss::{Targets, clip::normalize_rows, cross_entropy::cross_entropy},
 };
 
-/// A batch in the contrastive space.
+/// A batch in the contrastive space, in f32 whatever the encoders compute in.
 #[derive(Clone, Debug)]
 pub struct Embeds {
     /// `[batch, embed_dim]`, rows of length 1.
