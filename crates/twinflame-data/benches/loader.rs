@@ -9,6 +9,7 @@ use burn::data::dataloader::DataLoader;
 use divan::Bencher;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use twinflame_data::dataset::{ScenesConfig, ScenesSplit};
 use twinflame_data::transform::{AffineConfig, ColorJitterConfig};
 use twinflame_data::{
     DataConfig, ImageTextLoader, LoaderConfig, LoaderMode, Pipeline, Source, Tokenizer, TokenizerConfig, Transform,
@@ -63,6 +64,29 @@ fn draw(bencher: Bencher) {
             black_box(source.draw(index * 7, &mut rng).is_ok());
         }
     });
+}
+
+/// Drawing 256 scenes: description, caption and picture.
+#[divan::bench]
+fn draw_scenes(bencher: Bencher) {
+    let config = ScenesConfig::default();
+    let source = DataConfig::Scenes(config).open().expect("scenes of the embedded set");
+    bencher.bench_local(|| {
+        for index in 0..BATCH {
+            let mut rng = ChaCha8Rng::seed_from_u64(index as u64);
+            black_box(source.draw(index, &mut rng).is_ok());
+        }
+    });
+}
+
+/// The scenes of a test set: 500, with 1,500 captions of which none fits two.
+#[divan::bench]
+fn open_scenes(bencher: Bencher) {
+    let config = DataConfig::Scenes(ScenesConfig {
+        split: ScenesSplit::Known,
+        ..ScenesConfig::default()
+    });
+    bencher.bench_local(|| black_box(config.open().is_ok()));
 }
 
 /// Tokenizing 256 captions, always others.

@@ -162,6 +162,15 @@ fn draw_tags<'a>(tags: &'a [String], most: usize, rng: &mut ChaCha8Rng) -> Vec<&
     tags.sample(rng, amount).map(String::as_str).collect()
 }
 
+/// "a dog", "an apple"; names such as "flag: Peru" or "Japanese dolls" stay as they are.
+pub(crate) fn with_article(label: &str) -> String {
+    match label.chars().next() {
+        Some('a' | 'e' | 'i' | 'o' | 'u') if !label.contains(':') => format!("an {label}"),
+        Some(first) if first.is_ascii_lowercase() && !label.contains(':') => format!("a {label}"),
+        _ => label.to_owned(),
+    }
+}
+
 /// A caption mix that cannot be drawn from.
 #[derive(Debug, Error, PartialEq)]
 pub enum CaptionMixError {

@@ -11,6 +11,10 @@ pub(crate) enum Purpose {
     Replacement = 3,
     /// Whether a sample has another one's caption, and whose.
     CaptionNoise = 4,
+    /// A scene of a fixed list.
+    Scene = 5,
+    /// Which pairs of emoji no training scene has.
+    HeldOutPair = 6,
 }
 
 /// A seed for `purpose` at position `index` of pass `pass`, or of whatever else is counted.

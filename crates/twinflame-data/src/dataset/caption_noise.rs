@@ -310,7 +310,7 @@ mod tests {
         };
         assert_eq!(
             DataConfig::Json(config).open().unwrap_err().to_string(),
-            "caption_noise takes captions of images with another id, but all 1 samples have one id"
+            "caption_noise takes captions of images with another id, but there is one id only (samples: 1)"
         );
     }
 

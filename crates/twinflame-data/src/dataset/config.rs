@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CaptionNoise, DataError, EmojiConfig, EmojiSource, FolderConfig, JsonConfig, NoisyCaptions, Source};
+use super::{
+    CaptionNoise, DataError, EmojiConfig, EmojiSource, FolderConfig, JsonConfig, NoisyCaptions, ScenesConfig,
+    ScenesSource, Source,
+};
 
-/// A data set as recipes describe it: `kind = "emoji" | "folder" | "json"` with the keys of that kind.
+/// A data set as recipes describe it: `kind = "emoji" | "emoji-scenes" | "folder" | "json"` with the keys of that kind.
 ///
 /// Paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +17,9 @@ use super::{CaptionNoise, DataError, EmojiConfig, EmojiSource, FolderConfig, Jso
 pub enum DataConfig {
     /// The embedded emoji.
     Emoji(EmojiConfig),
+    /// Scenes made of the embedded emoji.
+    #[serde(rename = "emoji-scenes")]
+    Scenes(ScenesConfig),
     /// A folder of images with a caption table.
     Folder(FolderConfig),
     /// JSON lists as ALBEF's.
@@ -30,6 +36,7 @@ impl DataConfig {
         noise.validate()?;
         let source: Arc<dyn Source> = match self {
             Self::Emoji(config) => Arc::new(EmojiSource::open(config)?),
+            Self::Scenes(config) => Arc::new(ScenesSource::open(config)?),
             Self::Folder(config) => Arc::new(config.open()?),
             Self::Json(config) => Arc::new(config.open()?),
         };
@@ -43,6 +50,7 @@ impl DataConfig {
     pub fn caption_noise(&self) -> CaptionNoise {
         match self {
             Self::Emoji(config) => config.caption_noise,
+            Self::Scenes(config) => config.caption_noise,
             Self::Folder(config) => config.caption_noise,
             Self::Json(config) => config.caption_noise,
         }
@@ -63,6 +71,10 @@ mod tests {
     fn a_kind_has_its_keys_and_no_others() {
         let parse = |text: &str| serde_json::from_str::<DataConfig>(text).map_err(|error| error.to_string());
         assert_eq!(parse(r#"{"kind": "emoji"}"#), Ok(DataConfig::default()));
+        assert_eq!(
+            parse(r#"{"kind": "emoji-scenes"}"#),
+            Ok(DataConfig::Scenes(ScenesConfig::default()))
+        );
         assert_eq!(
             parse(r#"{"kind": "folder", "path": "d"}"#),
             Ok(DataConfig::Folder(FolderConfig::new("d")))
@@ -85,8 +97,16 @@ mod tests {
                 "background \"blue\" is none of",
             ),
             (
+                r#"{"kind": "emoji-scenes", "split": "test"}"#,
+                "unknown variant `test`, expected one of `train`, `known`, `pairs`, `emoji`, `vendor`",
+            ),
+            (
+                r#"{"kind": "emoji-scenes", "scene_prob": 1}"#,
+                "unknown field `scene_prob`, expected one of `split`, `num_emoji`",
+            ),
+            (
                 r#"{"kind": "csv"}"#,
-                "unknown variant `csv`, expected one of `emoji`, `folder`, `json`",
+                "unknown variant `csv`, expected one of `emoji`, `emoji-scenes`, `folder`, `json`",
             ),
             (r#"{"kind": "folder"}"#, "missing field `path`"),
         ];

@@ -115,8 +115,31 @@ pub enum DataError {
         /// Value found.
         value: f64,
     },
+    /// A value out of its range.
+    #[error("{key} = {value}: {expected}")]
+    Setting {
+        /// Key of the configuration.
+        key: &'static str,
+        /// Value found.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// Too few scenes with captions that are true of no other one.
+    #[error(
+        "num_scenes = {num_scenes}: with these emoji and objects no more than {found} scenes were found with captions that are \
+         true of no other one; lower num_scenes, or raise num_emoji or objects"
+    )]
+    FewScenes {
+        /// Scenes asked for.
+        num_scenes: usize,
+        /// Scenes found.
+        found: usize,
+    },
     /// Caption noise where no sample has a wrong caption to give.
-    #[error("caption_noise takes captions of images with another id, but all {num_samples} samples have one id")]
+    #[error(
+        "caption_noise takes captions of images with another id, but there is one id only (samples: {num_samples})"
+    )]
     NoOtherCaption {
         /// Samples of the source.
         num_samples: usize,

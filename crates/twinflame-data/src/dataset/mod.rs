@@ -4,6 +4,7 @@
 //! Training takes random draws ([`Source::draw`]), evaluation fixed pictures and captions ([`EvalSet`]).
 
 pub mod emoji;
+pub mod scenes;
 
 mod caption_noise;
 mod config;
@@ -26,4 +27,5 @@ pub use image_files::{IMAGE_ENDINGS, ImageFiles};
 pub use image_list::ImageList;
 pub use json::JsonConfig;
 pub use listed::ListedSource;
+pub use scenes::{ScenesConfig, ScenesSource, ScenesSplit};
 pub use source::{Classes, Counterpart, Draw, Source};

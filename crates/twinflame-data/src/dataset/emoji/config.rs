@@ -102,21 +102,25 @@ impl EmojiConfig {
             }
         }
         self.captions.validate()?;
-        let allowed = self.split.vendors();
-        let Some(vendors) = &self.vendors else {
-            return Ok(allowed);
-        };
-        if vendors.is_empty() {
-            return Err(DataError::NoVendors);
-        }
-        if let Some(&vendor) = vendors.iter().find(|vendor| !allowed.contains(vendor)) {
-            let allowed = allowed.into_iter().map(Vendor::name).collect();
-            return Err(DataError::Vendor {
-                vendor,
-                split: self.split.name(),
-                allowed,
-            });
-        }
-        Ok(allowed.into_iter().filter(|vendor| vendors.contains(vendor)).collect())
+        choose_vendors(self.split.name(), self.split.vendors(), self.vendors.as_deref())
     }
+}
+
+/// The `allowed` vendors of a split that a configuration asks for, all if it asks for none in particular.
+pub(in crate::dataset) fn choose_vendors(
+    split: &'static str,
+    allowed: Vec<Vendor>,
+    asked: Option<&[Vendor]>,
+) -> Result<Vec<Vendor>, DataError> {
+    let Some(asked) = asked else {
+        return Ok(allowed);
+    };
+    if asked.is_empty() {
+        return Err(DataError::NoVendors);
+    }
+    if let Some(&vendor) = asked.iter().find(|vendor| !allowed.contains(vendor)) {
+        let allowed = allowed.into_iter().map(Vendor::name).collect();
+        return Err(DataError::Vendor { vendor, split, allowed });
+    }
+    Ok(allowed.into_iter().filter(|vendor| asked.contains(vendor)).collect())
 }

@@ -13,5 +13,7 @@ mod source;
 
 pub use background::Background;
 pub use catalog::{Catalog, Entry, Vendor};
+pub(super) use config::choose_vendors;
 pub use config::{EmojiConfig, EmojiSplit};
+pub(super) use sheet::{CELL_PX, Sheet};
 pub use source::EmojiSource;

@@ -5,6 +5,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use super::sheet::{CELL_PX, Cell};
+use crate::caption::with_article;
 
 /// Emoji in a scene are halved.
 const ITEM_PX: usize = CELL_PX / 2;
@@ -94,15 +95,6 @@ fn paste(canvas: &mut [[u8; 3]], cell: &Cell, [x, y]: [usize; 2]) {
                 *value = ((front + u32::from(*value) * (4 * 255 - alpha) + 2 * 255) / (4 * 255)) as u8;
             }
         }
-    }
-}
-
-/// "a dog", "an apple"; names such as "flag: Peru" or "Japanese dolls" stay as they are.
-fn with_article(label: &str) -> String {
-    match label.chars().next() {
-        Some('a' | 'e' | 'i' | 'o' | 'u') if !label.contains(':') => format!("an {label}"),
-        Some(first) if first.is_ascii_lowercase() && !label.contains(':') => format!("a {label}"),
-        _ => label.to_owned(),
     }
 }
 

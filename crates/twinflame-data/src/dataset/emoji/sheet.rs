@@ -9,7 +9,7 @@ use super::Vendor;
 use crate::dataset::DataError;
 
 /// Side of a cell in pixels.
-pub(super) const CELL_PX: usize = 64;
+pub(in crate::dataset) const CELL_PX: usize = 64;
 const COLUMNS: usize = 40;
 
 /// Files in the order of [`Vendor::ALL`].
@@ -34,13 +34,13 @@ const NAMES: [&str; Vendor::ALL.len()] = [
 
 /// A decoded sheet, straight (not premultiplied) RGBA.
 #[derive(Debug)]
-pub(super) struct Sheet {
+pub(in crate::dataset) struct Sheet {
     rgba: Vec<u8>,
     num_cells: usize,
 }
 
 /// One emoji: `CELL_PX * CELL_PX` RGBA pixels, row-major.
-pub(super) type Cell = [[u8; 4]];
+pub(in crate::dataset) type Cell = [[u8; 4]];
 
 impl Sheet {
     /// The sheet of `vendor`, decoded on first use.
@@ -60,6 +60,18 @@ impl Sheet {
             })
     }
 
+    /// The sheet of `vendor`, decoded for the caller alone.
+    ///
+    /// # Errors
+    /// If the file was damaged before it was embedded.
+    pub(in crate::dataset) fn decoded(vendor: Vendor) -> Result<Self, DataError> {
+        let at = vendor as usize;
+        Self::decode(FILES[at]).map_err(|message| DataError::Embedded {
+            file: NAMES[at],
+            message,
+        })
+    }
+
     /// Decodes the sheets of `vendors` on all cores; later calls of [`Sheet::of`] return at once, with its error if there is one.
     pub(super) fn prepare(vendors: &[Vendor]) {
         vendors.par_iter().for_each(|&vendor| drop(Self::of(vendor)));
@@ -69,7 +81,7 @@ impl Sheet {
     ///
     /// # Panics
     /// If the sheet has no such cell.
-    pub(super) fn cell(&self, cell: u16) -> &Cell {
+    pub(in crate::dataset) fn cell(&self, cell: u16) -> &Cell {
         let at = usize::from(cell);
         assert!(
             at < self.num_cells,

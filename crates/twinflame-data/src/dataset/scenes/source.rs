@@ -1,0 +1,159 @@
+//! Scenes as a [`Source`].
+
+use std::sync::OnceLock;
+
+use rand::rngs::ChaCha8Rng;
+use rand::seq::IndexedRandom;
+
+use super::fixed::{FixedScene, test_scenes, training_scenes};
+use super::{Scene, SceneGenerator, ScenesConfig, ScenesSplit, Statement};
+use crate::dataset::{Classes, Counterpart, DataError, Draw, SampleError, Source};
+use crate::decode::DecodedImage;
+use crate::report::OpenReport;
+
+/// Scenes of one split. Each has an image id of its own: its number.
+///
+/// In training, a draw is a new scene, unless the configuration wants the same ones in every pass. In a test set, scene
+/// `2 i + 1` is scene `2 i` with two objects exchanged, their captions have the same words, and no caption is true of any
+/// other scene of the set.
+#[derive(Debug)]
+pub struct ScenesSource {
+    config: ScenesConfig,
+    generator: SceneGenerator,
+    /// Known from the start in a test set; in training made when somebody asks for it.
+    fixed: OnceLock<Vec<FixedScene>>,
+    report: OpenReport,
+}
+
+impl ScenesSource {
+    /// Makes the pictures of objects and, for a test set, the scenes; without noise on captions.
+    ///
+    /// # Errors
+    /// Impossible settings, or fewer different scenes than asked for; see [`DataError`].
+    pub fn open(config: &ScenesConfig) -> Result<Self, DataError> {
+        let generator = SceneGenerator::new(config)?;
+        let fixed = match config.split {
+            ScenesSplit::Train => OnceLock::new(),
+            _ => OnceLock::from(test_scenes(&generator, config)?),
+        };
+        let report = OpenReport {
+            num_samples: config.scenes(),
+            ..OpenReport::default()
+        };
+        Ok(Self {
+            config: config.clone(),
+            generator,
+            fixed,
+            report,
+        })
+    }
+
+    /// The scene of a sample in evaluation, and in training that shows the same scenes in every pass.
+    ///
+    /// # Panics
+    /// If there is no such sample.
+    pub fn scene(&self, index: usize) -> &Scene {
+        &self.fixed()[index].scene
+    }
+
+    /// Draws and paints scenes such as these.
+    pub fn generator(&self) -> &SceneGenerator {
+        &self.generator
+    }
+
+    fn fixed(&self) -> &[FixedScene] {
+        self.fixed
+            .get_or_init(|| training_scenes(&self.generator, &self.config))
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.config.split == ScenesSplit::Train && self.config.fresh
+    }
+
+    /// The scene and a caption for a training step.
+    fn draw_description(&self, index: usize, rng: &mut ChaCha8Rng) -> (Scene, String) {
+        let scene = if self.is_fresh() {
+            self.generator.draw(rng)
+        } else {
+            self.scene(index).clone()
+        };
+        let caption = match self.config.split {
+            ScenesSplit::Train => Statement::draw(&scene, rng).to_string(),
+            _ => self.fixed()[index].captions.choose(rng).cloned().unwrap_or_default(),
+        };
+        (scene, caption)
+    }
+}
+
+impl Source for ScenesSource {
+    fn num_samples(&self) -> usize {
+        self.config.scenes()
+    }
+
+    fn image_id(&self, index: usize) -> i64 {
+        index as i64
+    }
+
+    fn name(&self, index: usize) -> String {
+        if self.config.split == ScenesSplit::Train {
+            return format!("scene {index}");
+        }
+        let names = self.scene(index).objects.iter().map(|object| object.emoji().name);
+        format!("scene {index}: {}", names.collect::<Vec<_>>().join(", "))
+    }
+
+    fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
+        let (scene, caption) = self.draw_description(index, rng);
+        Ok(Draw {
+            image: self.generator.paint(&scene),
+            caption,
+            image_id: self.image_id(index),
+        })
+    }
+
+    fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
+        Ok(self.draw_description(index, rng).1)
+    }
+
+    fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {
+        Ok(self.generator.paint(self.scene(index)))
+    }
+
+    fn captions(&self, index: usize) -> Vec<&str> {
+        self.fixed()[index].captions.iter().map(String::as_str).collect()
+    }
+
+    fn eval_images(&self) -> Vec<usize> {
+        (0..self.num_samples()).collect()
+    }
+
+    fn eval_captions(&self) -> Vec<(i64, &str)> {
+        let scenes = self.fixed().iter().zip(0..);
+        let captions = scenes.flat_map(|(fixed, id)| fixed.captions.iter().map(move |text| (id, text.as_str())));
+        captions.collect()
+    }
+
+    fn classes(&self) -> Vec<Classes> {
+        Vec::new()
+    }
+
+    fn counterparts(&self) -> Vec<Counterpart> {
+        let scenes = self.fixed().iter().enumerate();
+        let counterparts = scenes.flat_map(|(image, fixed)| {
+            let pairs = fixed.captions.iter().zip(&fixed.swapped);
+            pairs.map(move |(caption, swapped)| Counterpart {
+                image,
+                caption: caption.clone(),
+                swapped: swapped.clone(),
+            })
+        });
+        counterparts.collect()
+    }
+
+    fn report(&self) -> &OpenReport {
+        &self.report
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use rand::SeedableRng;
+
+use super::*;
+use crate::dataset::{CaptionNoise, DataConfig, EvalSet, NoisyCaptions, Vendor};
+use crate::tokenizer::{BertVocab, Tokenizer, TokenizerConfig};
+
+fn config(split: ScenesSplit) -> ScenesConfig {
+    ScenesConfig {
+        split,
+        vendors: (split != ScenesSplit::Vendor).then(|| vec![Vendor::Noto]),
+        num_scenes: Some(100),
+        ..ScenesConfig::default()
+    }
+}
+
+fn open(config: &ScenesConfig) -> ScenesSource {
+    ScenesSource::open(config).unwrap()
+}
+
+const TESTS: [ScenesSplit; 4] = [
+    ScenesSplit::Known,
+    ScenesSplit::Pairs,
+    ScenesSplit::Emoji,
+    ScenesSplit::Vendor,
+];
+
+#[test]
+fn training_draws_new_scenes_or_the_same_ones() {
+    let captions = |source: &ScenesSource, seed| {
+        let draw = source.draw(7, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+        assert_eq!(draw.image_id, 7);
+        (draw.image, draw.caption)
+    };
+    let fresh = open(&config(ScenesSplit::Train));
+    assert_eq!(captions(&fresh, 1), captions(&fresh, 1));
+    assert_ne!(captions(&fresh, 1).0, captions(&fresh, 2).0);
+    let same = open(&ScenesConfig {
+        fresh: false,
+        ..config(ScenesSplit::Train)
+    });
+    let drawn: Vec<_> = (0..20).map(|seed| captions(&same, seed)).collect();
+    assert!(drawn.iter().all(|(image, _)| *image == same.image(7).unwrap()));
+    let captions: HashSet<&String> = drawn.iter().map(|(_, caption)| caption).collect();
+    assert!(captions.len() > 5, "{captions:?}");
+    // evaluation does not depend on it
+    assert_eq!(fresh.image(7).unwrap(), same.image(7).unwrap());
+    assert_eq!(fresh.captions(7), same.captions(7));
+    let other = open(&ScenesConfig {
+        seed: 1,
+        ..config(ScenesSplit::Train)
+    });
+    assert_ne!(fresh.image(7).unwrap(), other.image(7).unwrap());
+}
+
+#[test]
+fn a_caption_without_a_picture_is_the_one_with_it() {
+    for split in [ScenesSplit::Train, ScenesSplit::Known] {
+        let source = open(&config(split));
+        for index in 0..20 {
+            let [mut left, mut right] = [(); 2].map(|()| ChaCha8Rng::seed_from_u64(index as u64));
+            let draw = source.draw(index, &mut left).unwrap();
+            assert_eq!(source.draw_caption(index, &mut right).unwrap(), draw.caption);
+        }
+    }
+}
+
+#[test]
+fn the_same_configuration_gives_the_same_test_set() {
+    for split in TESTS {
+        let [a, b] = [(); 2].map(|()| open(&config(split)));
+        assert_eq!(a.eval_captions(), b.eval_captions());
+        assert_eq!(a.image(3).unwrap(), b.image(3).unwrap());
+        let other = open(&ScenesConfig {
+            seed: 5,
+            ..config(split)
+        });
+        assert_ne!(a.eval_captions(), other.eval_captions());
+    }
+}
+
+#[test]
+fn no_caption_of_a_test_set_fits_two_pictures() {
+    for split in TESTS {
+        let set = EvalSet::new(Arc::new(open(&config(split))));
+        assert_eq!((set.num_images(), set.num_captions()), (100, 300));
+        let texts: HashSet<&String> = set.captions().iter().collect();
+        assert_eq!(texts.len(), 300, "{split:?}");
+        for image in 0..100 {
+            assert_eq!(set.captions_of_image(image).len(), 3);
+        }
+        assert!((0..300).all(|caption| set.images_of_caption(caption).len() == 1));
+    }
+}
+
+fn words(text: &str) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for word in text.split(' ') {
+        *counts.entry(word.trim_end_matches(',')).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn every_caption_has_a_counterpart_of_the_same_words_that_describes_the_next_scene() {
+    for split in TESTS {
+        let source = open(&config(split));
+        let counterparts = source.counterparts();
+        assert_eq!(counterparts.len(), 300);
+        for counterpart in &counterparts {
+            let Counterpart {
+                image,
+                caption,
+                swapped,
+            } = counterpart;
+            assert_eq!(words(caption), words(swapped));
+            assert!(source.captions(*image).contains(&caption.as_str()));
+            // scenes 2 i and 2 i + 1 are each other's
+            assert!(source.captions(image ^ 1).contains(&swapped.as_str()));
+            assert!(!source.captions(*image).contains(&swapped.as_str()));
+        }
+        for pair in 0..50 {
+            let [one, other] = [source.scene(2 * pair), source.scene(2 * pair + 1)];
+            let things = |scene: &Scene| -> Vec<_> {
+                scene
+                    .objects
+                    .iter()
+                    .map(|o| (o.emoji, o.vendor, o.size, o.tint))
+                    .collect()
+            };
+            assert_eq!((things(one), one.background), (things(other), other.background));
+            let moved = one
+                .objects
+                .iter()
+                .zip(&other.objects)
+                .filter(|(a, b)| a.bounds != b.bounds);
+            assert_eq!(moved.count(), 2);
+        }
+        let set = EvalSet::new(Arc::new(source));
+        assert_eq!(set.counterparts(), counterparts);
+    }
+    assert!(open(&config(ScenesSplit::Train)).counterparts().is_empty());
+}
+
+#[test]
+fn noise_keeps_pictures_and_counterparts() {
+    let noise = CaptionNoise::new(1.0);
+    let config = |split| ScenesConfig {
+        caption_noise: noise,
+        fresh: false,
+        ..config(split)
+    };
+    let train = DataConfig::Scenes(config(ScenesSplit::Train)).open().unwrap();
+    let plain: Arc<dyn Source> = Arc::new(open(&config(ScenesSplit::Train)));
+    let noisy = NoisyCaptions::new(plain.clone(), noise).unwrap();
+    let mut same = 0;
+    for index in 0..50 {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let draw = train.draw(index, &mut rng).unwrap();
+        assert_eq!(draw.image, plain.image(index).unwrap());
+        let other = noisy.caption_of(index);
+        let expected = plain.draw_caption(other, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
+        assert_eq!(draw.caption, expected);
+        same += usize::from(draw.caption == plain.draw(index, &mut ChaCha8Rng::seed_from_u64(3)).unwrap().caption);
+    }
+    assert_eq!(same, 0);
+    let test = DataConfig::Scenes(config(ScenesSplit::Known)).open().unwrap();
+    assert_eq!(test.counterparts(), open(&config(ScenesSplit::Known)).counterparts());
+}
+
+/// The embedded vocabulary has the words of all captions and no others.
+#[test]
+fn the_vocabulary_of_scenes_is_theirs() {
+    let tokenizer = Tokenizer::new(&TokenizerConfig::bert(BertVocab::Scenes)).unwrap();
+    let special = tokenizer.special_ids().unwrap();
+    let mut used =
+        HashSet::from([special.pad, special.unk, special.cls, special.sep, special.mask].map(|id| id as i32));
+    for split in [ScenesSplit::Train, ScenesSplit::Emoji] {
+        let all = ScenesConfig {
+            num_emoji: super::super::NUM_KNOWN,
+            ..config(split)
+        };
+        let generator = SceneGenerator::new(&all).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        for _ in 0..2000 {
+            let caption = Statement::draw(&generator.draw(&mut rng), &mut rng).to_string();
+            let row = tokenizer.encode(&caption, 25);
+            assert!(!row.contains(&(special.unk as i32)), "{caption}");
+            assert!(tokenizer.count_tokens(&caption) <= 24, "{caption}");
+            used.extend(row);
+        }
+    }
+    assert_eq!(used.len(), tokenizer.vocab_size());
+}
+
+#[test]
+fn impossible_settings_are_refused() {
+    let refused = |change: fn(&mut ScenesConfig), message: &str| {
+        let mut config = config(ScenesSplit::Known);
+        change(&mut config);
+        let error = ScenesSource::open(&config).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    };
+    refused(|c| c.num_emoji = 7, "num_emoji = 7: it must be from 8 to 64");
+    refused(|c| c.image_size = 16, "image_size = 16: it must be from 32 to 512");
+    refused(|c| c.num_captions = 0, "num_captions = 0: it must be from 1 to 5");
+    refused(|c| c.white_prob = 1.1, "white_prob = 1.1: it is a probability");
+    refused(|c| c.tint_prob = f64::NAN, "tint_prob = NaN: it is a probability");
+    let amount = "it is the fewest and the most objects of a scene, from 2 to 4";
+    refused(|c| c.objects = [1, 2], &format!("objects = [1, 2]: {amount}"));
+    refused(|c| c.objects = [4, 3], &format!("objects = [4, 3]: {amount}"));
+    refused(|c| c.objects = [2, 5], &format!("objects = [2, 5]: {amount}"));
+    refused(
+        |c| c.num_scenes = Some(9),
+        "num_scenes = 9: it counts each scene and the one with two objects",
+    );
+    refused(|c| c.num_scenes = Some(0), "num_scenes = 0: it counts");
+    refused(
+        |c| c.vendors = Some(vec![Vendor::Twemoji]),
+        "vendor twemoji is not part of split \"known\", which has noto, notov1, ",
+    );
+    refused(
+        |c| {
+            (c.num_emoji, c.objects, c.tint_prob, c.white_prob) = (8, [2, 2], 0.0, 1.0);
+            c.num_scenes = Some(2000);
+        },
+        "num_scenes = 2000: with these emoji and objects no more than ",
+    );
+}
+
+#[test]
+fn scenes_are_named_after_what_they_show() {
+    let source = open(&config(ScenesSplit::Known));
+    let name = source.name(4);
+    let first = source.scene(4).objects[0].emoji().name;
+    assert!(name.starts_with(&format!("scene 4: {first}, ")), "{name}");
+    assert_eq!(open(&config(ScenesSplit::Train)).name(4), "scene 4");
+}
