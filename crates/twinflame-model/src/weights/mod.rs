@@ -18,4 +18,4 @@ pub use layout::Layout;
 pub use names::{NamedParam, Place, ReferenceNames, named_params};
 pub use open_clip::{load_open_clip, load_open_clip_tensors, save_open_clip, to_open_clip_tensors};
 pub use salesforce::{AlbefCheckpoint, load_albef, load_albef_tensors};
-pub use tensors::{LoadReport, to_tensors};
+pub use tensors::{LoadReport, to_tensors, transfer};

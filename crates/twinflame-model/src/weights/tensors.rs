@@ -151,6 +151,31 @@ impl ModuleMapper for Writer {
     }
 }
 
+/// Gives a module the weights of another of its kind, which may be of another image size or text length, and may have
+/// heads that it lacks.
+///
+/// # Errors
+/// If the other lacks a weight, or has one of another size that cannot be resampled; `module` is then unchanged.
+pub fn transfer<M: ReferenceNames>(module: &mut M, other: &M) -> Result<LoadReport, WeightsError> {
+    // By path: what a reference calls a tensor may depend on the heads.
+    let of_path: HashMap<String, String> = named_params(module)
+        .into_iter()
+        .map(|param| (param.path, param.name))
+        .collect();
+    let (mut tensors, mut ignored) = (HashMap::new(), Vec::new());
+    for (param, (_, tensor)) in named_params(other).into_iter().zip(to_tensors(other)?) {
+        match of_path.get(&param.path) {
+            Some(name) => drop(tensors.insert(name.clone(), tensor)),
+            None => ignored.push(param.name),
+        }
+    }
+    let mut loader = Loader::new(tensors);
+    loader.take(module, str::to_owned)?;
+    let (values, report) = loader.finish()?;
+    Writer::new(values).replace(module);
+    Ok(LoadReport { ignored, ..report })
+}
+
 /// All weights of a module with the reference's names, shapes and order of elements, in f32.
 ///
 /// # Errors

@@ -24,11 +24,15 @@ pub const DEFAULT: &str = "emoji-clip";
 /// All of them, the default first.
 pub const EMBEDDED: &[EmbeddedRecipe] = recipes![
     "emoji-clip",
+    "albef-base",
+    "albef-emoji",
+    "albef-retrieval",
     "emoji-clip-transformer",
     "emoji-clip-vit",
     "emoji-siglip",
     "folder-clip",
-    "tiny"
+    "tiny",
+    "tiny-albef"
 ];
 
 impl EmbeddedRecipe {

@@ -24,6 +24,9 @@ pub struct Recipe {
     /// Decides initial weights, order, augmentation and patch dropout. Default 0.
     #[serde(default)]
     pub seed: u64,
+    /// Weights to start from.
+    #[serde(default, skip_serializing_if = "InitRecipe::is_empty")]
+    pub init: InitRecipe,
     /// The model.
     pub model: ModelRecipe,
     /// Text to token ids. Default: CLIP's.
@@ -51,6 +54,22 @@ pub struct Recipe {
 
 fn clip_task() -> TaskConfig {
     TaskConfig::Clip(ClipTaskConfig::default())
+}
+
+/// Where a run starts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InitRecipe {
+    /// A run, its `best`, or a checkpoint, whose weights the model starts with. Positions of another image size or text
+    /// length are resampled; a momentum copy starts equal to the model. Left out: weights drawn from the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+}
+
+impl InitRecipe {
+    fn is_empty(&self) -> bool {
+        self.model.is_none()
+    }
 }
 
 /// The data of a run.
@@ -104,6 +123,9 @@ pub struct ModelRecipe {
     /// ALBEF: initial temperature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_temp: Option<f64>,
+    /// ALBEF: whether there is a head that predicts masked tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mlm_head: Option<bool>,
     /// ALBEF: share of hidden states and attention weights of the text that training drops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
@@ -160,6 +182,7 @@ impl ModelRecipe {
         let of_albef = [
             ("queue_size", self.queue_size.is_some()),
             ("init_temp", self.init_temp.is_some()),
+            ("mlm_head", self.mlm_head.is_some()),
             ("dropout", self.dropout.is_some()),
         ];
         let strange: &[(&str, bool)] = match config {
@@ -185,6 +208,7 @@ impl ModelRecipe {
         set(&mut config.text_cfg.vocab_size, self.vocab_size);
         set(&mut config.queue_size, self.queue_size);
         set(&mut config.init_temp, self.init_temp);
+        set(&mut config.text_cfg.mlm_head, self.mlm_head);
         set(&mut config.text_cfg.dropout, self.dropout);
     }
 }

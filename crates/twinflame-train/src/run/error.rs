@@ -40,6 +40,14 @@ pub enum RunError {
     /// The optimiser.
     #[error(transparent)]
     Optim(#[from] OptimError),
+    /// The weights to start from do not fit.
+    #[error("init.model: {}: {message}", path.display())]
+    Init {
+        /// The run or checkpoint.
+        path: PathBuf,
+        /// What does not fit.
+        message: String,
+    },
     /// Validation figures.
     #[error("the validation failed")]
     Eval(#[from] crate::eval::EvalError),

@@ -1,5 +1,6 @@
 //! What a recipe describes, built: loaders, task, optimiser, schedule.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -8,7 +9,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use twinflame_data::{ImageTextLoader, LoaderMode, Pipeline, Source, Tokenizer, Transform};
 use twinflame_model::albef::{AlbefConfig, BertConfig, MlmMasking};
-use twinflame_model::{DropoutTable, ModelConfig};
+use twinflame_model::{DropoutTable, Model, ModelConfig};
 
 use super::checkpoint::{Checkpoint, CheckpointError, Records};
 use super::error::RunError;
@@ -53,7 +54,12 @@ impl Parts {
         let valid = ImageTextLoader::new(valid_source, plain, &config.loader, LoaderMode::Eval, config.seed)?;
         let num_steps = config.run.total_steps(train.num_batches());
         let schedule = config.optim.schedule(num_steps as u64, train.num_batches() as u64)?;
-        let task = build_task(recipe, &tokenizer, train.num_batches(), device)?;
+        let mut task = build_task(recipe, &tokenizer, train.num_batches(), device)?;
+        if let Some(path) = &config.init.model {
+            let (started, note) = started_from(task, path, device)?;
+            task = started;
+            notes.push(note);
+        }
         Ok(Self {
             optim: task.optimizer(&config.optim),
             warmup_steps: schedule.warmup_steps as usize,
@@ -111,6 +117,37 @@ pub(super) fn build_task(
         }
         _ => Err(TaskError::OtherModel.into()),
     }
+}
+
+/// The task with the weights of another run, and what that did.
+fn started_from(task: Task, path: &Path, device: &Device) -> Result<(Task, String), RunError> {
+    let other = super::load(path, device)?;
+    let wrong = |message: String| RunError::Init {
+        path: path.to_owned(),
+        message,
+    };
+    let (task, report) = match (task, other.best_weights()) {
+        (Task::Clip(task), Model::Clip(other)) => task
+            .started_from(other)
+            .map(|(task, report)| (Task::Clip(task), report)),
+        (Task::Albef(task), Model::Albef(other)) => task
+            .started_from(other)
+            .map(|(task, report)| (Task::Albef(task), report)),
+        _ => return Err(wrong("it holds a model of another kind".into())),
+    }
+    .map_err(|error| wrong(error.to_string()))?;
+    let mut note = format!(
+        "init.model: {} tensors from {}, step {}",
+        report.loaded,
+        path.display(),
+        other.checkpoint.state.step
+    );
+    for (names, what) in [(&report.resized, "resampled"), (&report.ignored, "without use here")] {
+        if !names.is_empty() {
+            note.push_str(&format!("; {what}: {}", names.join(", ")));
+        }
+    }
+    Ok((task, note))
 }
 
 fn albef_texts(

@@ -12,6 +12,7 @@ use twinflame_model::{
     Clip, ImageInput, Pass,
     loss::{ContrastiveLoss, LossScore, Targets, matching_accuracy},
     normalize,
+    weights::{LoadReport, WeightsError, transfer},
 };
 
 use super::{
@@ -94,6 +95,16 @@ impl ClipTask {
             ema,
             settings: Arc::new(settings),
         })
+    }
+
+    /// The same with the weights of `other`; the average starts there, too.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    pub fn started_from(mut self, other: &Clip) -> Result<(Self, LoadReport), WeightsError> {
+        let report = transfer(&mut self.model, other)?;
+        self.ema = self.ema.map(|_| averaged_copy(&self.model));
+        Ok((self, report))
     }
 
     /// How the task was set up.

@@ -11,6 +11,7 @@ use twinflame_data::{ImageTextBatch, Normalization};
 use twinflame_model::{
     Albef, AlbefEncoders, DropoutTable, FeatureQueue,
     albef::{MlmMasking, QueueEntries, TEMP_RANGE},
+    weights::{LoadReport, WeightsError, transfer},
 };
 
 use super::super::{Embeddings, ShownMetrics, StepOutput, TaskError, clip_task::update_value};
@@ -97,6 +98,16 @@ impl AlbefTask {
             }),
         };
         Ok(task.clamp_temp())
+    }
+
+    /// The same with the weights of `other`; the momentum encoders start equal to them.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    pub fn started_from(mut self, other: &Albef) -> Result<(Self, LoadReport), WeightsError> {
+        let report = transfer(&mut self.model, other)?;
+        self.momentum = averaged_copy(&self.model.encoders);
+        Ok((self.clamp_temp(), report))
     }
 
     /// How the task was set up.
