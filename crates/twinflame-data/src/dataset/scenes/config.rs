@@ -77,8 +77,8 @@ impl ScenesSplit {
 pub struct ScenesConfig {
     /// Part of the set. Default `train`.
     pub split: ScenesSplit,
-    /// How many emoji the scenes are made of, 8 to 64, the first of [`EMOJI`](super::EMOJI). Few make the task learnable
-    /// in minutes. Default 32.
+    /// How many emoji the scenes are made of, 8 to 64, the first of [`EMOJI`](super::EMOJI). Fewer are easier to
+    /// learn. Default 32.
     pub num_emoji: usize,
     /// Fewer vendors than the split has.
     #[serde(skip_serializing_if = "Option::is_none")]

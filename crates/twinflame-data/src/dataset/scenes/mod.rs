@@ -4,8 +4,7 @@
 //! A [`Scene`] is a description: which emoji, drawn by whom, how large, in which colour, in which box. A
 //! [`SceneGenerator`] draws descriptions and paints them; a [`Statement`] is what a caption says of one, so that whether it is
 //! true can be computed. Its [swapped counterpart](Statement::swapped) has the same words and is false: "a dog left of a
-//! cat", "a cat left of a dog". A model that compares two vectors made apart from each other has a hard time with these; one that
-//! fuses picture and text need not.
+//! cat", "a cat left of a dog". What takes a caption for a bag of words cannot tell them apart.
 //!
 //! [`ScenesSource`] is the data set, [`ScenesConfig`] its recipe section.
 
