@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use twinflame_model::loss::albef::HardNegatives;
+use twinflame_model::{albef::TEMP_RANGE, loss::albef::HardNegatives};
 
 use super::super::{TargetKind, TaskError, config::require};
 use crate::precision::Precision;
@@ -32,8 +32,11 @@ pub struct AlbefTaskConfig {
     pub momentum_batch_size: usize,
     /// Share of the tokens that masked language modelling hides.
     pub mlm_probability: f64,
-    /// Whether the temperature is kept within 0.001 and 0.5. Default: true; the reference does not in fine-tuning.
+    /// Whether the temperature is kept within `temp_range`. Default: true; the reference does not in fine-tuning.
     pub clamp_temp: bool,
+    /// Smallest and largest temperature. Default: 0.001 and 0.5, the reference's. Adam moves the temperature by as much as
+    /// the learning rate in a step, so with ten times the reference's rate it needs a higher floor.
+    pub temp_range: [f64; 2],
     /// Largest global L2 norm of the gradient; a longer one is scaled down. Default: no clipping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_grad_norm: Option<f64>,
@@ -67,6 +70,7 @@ impl Default for AlbefTaskConfig {
             momentum_batch_size: 512,
             mlm_probability: 0.15,
             clamp_temp: true,
+            temp_range: [*TEMP_RANGE.start(), *TEMP_RANGE.end()],
             max_grad_norm: None,
             precision: Precision::F32,
         }
@@ -110,6 +114,10 @@ impl AlbefTaskConfig {
         require("momentum_batch_size", pairs as f64, pairs > 0, "at least 1")?;
         let masked = self.mlm_probability;
         require("mlm_probability", masked, masked > 0.0 && masked < 1.0, "in (0, 1)")?;
+        let [low, high] = self.temp_range;
+        let is_range = low > 0.0 && low <= high && high.is_finite();
+        let allowed = "two temperatures, 0 < low <= high";
+        require("temp_range", low, is_range, allowed)?;
         match self.max_grad_norm {
             Some(norm) => require(
                 "max_grad_norm",
@@ -183,6 +191,7 @@ mod tests {
         assert!(broken(|c| c.itm_weight = -1.0).starts_with("task.itm_weight = -1 is out of range"));
         assert!(broken(|c| c.alpha = 1.5).contains("task.alpha = 1.5"));
         assert!(broken(|c| c.momentum = 1.0).contains("task.momentum = 1 "));
+        assert!(broken(|c| c.temp_range = [0.5, 0.1]).contains("task.temp_range"));
         assert!(broken(|c| c.mlm_probability = 0.0).contains("task.mlm_probability = 0 "));
         let off = |c: &mut AlbefTaskConfig| (c.itc_weight, c.itm_weight, c.mlm_weight) = (0.0, 0.0, 0.0);
         assert!(broken(off).contains("nothing to learn"));
