@@ -10,7 +10,7 @@ use burn::{
 use twinflame_data::{ImageTextBatch, Normalization};
 use twinflame_model::{
     Albef, AlbefEncoders, DropoutTable, FeatureQueue,
-    albef::{MlmMasking, QueueEntries, TEMP_RANGE},
+    albef::{MlmMasking, QueueEntries},
     weights::{LoadReport, WeightsError, transfer},
 };
 
@@ -186,9 +186,8 @@ impl AlbefTask {
 
     fn clamp_temp(mut self) -> Self {
         if self.config().clamp_temp {
-            self.model.temp = update_value(self.model.temp, |temp| {
-                temp.clamp(*TEMP_RANGE.start(), *TEMP_RANGE.end())
-            });
+            let [low, high] = self.config().temp_range;
+            self.model.temp = update_value(self.model.temp, |temp| temp.clamp(low, high));
         }
         self
     }
