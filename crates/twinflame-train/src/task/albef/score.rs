@@ -168,9 +168,10 @@ fn matching(
     let own = Tensor::<1, Int>::arange(0..batch as i64, (&negatives.images.device(), negatives.images.dtype()));
     let others = states.clone().select(0, negatives.texts.clone());
     let states = Tensor::cat(vec![states.clone(), states, others], 0); // [3 batch, tokens, width]
-    let pad = inputs.mask_pad.clone();
+    // As integers: rows selected from booleans have another boolean type on some backends, which `cat` refuses.
+    let pad = inputs.mask_pad.clone().int();
     let others = pad.clone().select(0, negatives.texts.clone());
-    let pad = Tensor::cat(vec![pad.clone(), pad, others], 0);
+    let pad = Tensor::cat(vec![pad.clone(), pad, others], 0).bool();
     let images = memory.select(&Tensor::cat(vec![own.clone(), negatives.images.clone(), own], 0));
     let fused = model
         .encoders
