@@ -18,7 +18,7 @@ use twinflame::{
     },
     train::{
         optim::{OptimConfig, adamw, no_decay_paths},
-        schedule::{Cooldown, Schedule, ScheduleKind},
+        schedule::{AlbefSchedule, Cooldown, Schedule, ScheduleKind},
         task::{ClipTask, ClipTaskConfig, DeviceBatch, LossKind},
     },
 };
@@ -301,6 +301,44 @@ fn learning_rates_are_open_clips() {
                 "step {step}: {lr}, not {expected}"
             );
         }
+    }
+}
+
+#[test]
+fn learning_rates_are_albefs() {
+    let fixture = Fixture::new("lr_schedules");
+    let cases = fixture.config["albef"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let settings = &case["schedule"];
+        let real = |key: &str| settings[key].as_f64().unwrap();
+        let whole = |value: &serde_json::Value| value.as_u64().unwrap();
+        let per_epoch = whole(&case["iterations_per_epoch"]);
+        let albef = AlbefSchedule {
+            warmup_lr: real("warmup_lr"),
+            warmup_units: whole(&settings["warmup_epochs"]),
+            unit_steps: whole(&case["step_size"]),
+        };
+        let total = whole(&settings["epochs"]) * per_epoch;
+        let mut schedule = Schedule::new(real("lr"), 0, total, ScheduleKind::Albef)
+            .with_min_lr(real("min_lr"))
+            .with_albef(albef, per_epoch);
+        // Epoch, iteration, and the rate from there on.
+        let changes: Vec<(u64, u64, f64)> = serde_json::from_value(case["lr_changes_epoch_iter_lr"].clone()).unwrap();
+        let mut changes = changes.into_iter().peekable();
+        let mut expected = f64::NAN;
+        for step in 0..total {
+            if let Some((.., lr)) = changes.next_if(|(epoch, iteration, _)| epoch * per_epoch + iteration == step) {
+                expected = lr;
+            }
+            let lr = schedule.step();
+            assert!(
+                (lr - expected).abs() <= 1e-12 * expected,
+                "{}, step {step}: {lr}, not {expected}",
+                case["config"]
+            );
+        }
+        assert_eq!(changes.next(), None);
     }
 }
 

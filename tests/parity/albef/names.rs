@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use twinflame::model::{
-    AlbefConfig,
-    weights::{AlbefCheckpoint, named_params},
+use twinflame::{
+    model::{
+        AlbefConfig,
+        weights::{AlbefCheckpoint, named_params},
+    },
+    train::optim::{OptimConfig, no_decay_paths},
 };
 
 use super::albef_config;
@@ -56,10 +59,12 @@ fn the_base_models_numbers_of_parameters() {
         number(&expected["queues"])
     );
 
-    let params = named_params(&config.init(0, &twinflame_tests::device()));
+    let model = config.init(0, &twinflame_tests::device());
+    let exempt = no_decay_paths(&OptimConfig::default(), &model);
+    let params = named_params(&model);
     assert_eq!(params.len() as u64, number(&expected["trainable_tensors"]));
     let elements = |decays: bool| {
-        let params = params.iter().filter(|param| super::step::decays(param) == decays);
+        let params = params.iter().filter(|param| exempt.contains(&param.path) != decays);
         params
             .map(|param| param.shape.iter().product::<usize>() as u64)
             .sum::<u64>()
@@ -72,10 +77,11 @@ fn the_base_models_numbers_of_parameters() {
 fn decay_groups() {
     let fixture = Fixture::new("albef_pretrain_tiny");
     let model = albef_config(&fixture).init(0, &twinflame_tests::device());
+    let exempt = no_decay_paths(&OptimConfig::default(), &model);
     for (key, decays) in [("decay", true), ("no_decay", false)] {
         let mut names: Vec<String> = named_params(&model)
             .into_iter()
-            .filter(|param| super::step::decays(param) == decays)
+            .filter(|param| exempt.contains(&param.path) != decays)
             .map(|param| param.name)
             .collect();
         let expected = fixture.config["optimizer"][key].as_array().unwrap();

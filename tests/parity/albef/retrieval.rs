@@ -2,33 +2,44 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{Int, Tensor, TensorData};
-use twinflame::model::{
-    Albef,
-    loss::{Targets, albef::Embeds},
-    text::Readout,
-    weights::AlbefCheckpoint,
+use burn::{
+    module::Module,
+    tensor::{Int, Tensor, TensorData},
+    train::TrainStep,
+};
+use twinflame::{
+    model::{
+        Albef,
+        loss::{Targets, albef::hard_negatives},
+        text::ImageMemory,
+    },
+    train::{
+        eval::{
+            Chunking, DirectionReport, EncodedTexts, Hit, Relevance, match_scores, progress_bar, ranks, reranked, top_k,
+        },
+        task::{AlbefTaskConfig, NegativeChoice, TargetKind},
+    },
 };
 
 use super::{
-    Inputs, Texts,
+    Inputs,
     check::{Check, Kind},
-    load,
-    step::{adamw, encode, itc, itm},
+    check_grads, checkpoint, followed, load, optimizer,
+    passes::{Expected, encode, match_logits, wanted},
 };
-use crate::{
-    compare::{floats, named_grads},
-    fixture::Fixture,
-};
+use crate::{compare::floats, fixture::Fixture};
 
 fn fixture() -> Fixture {
     Fixture::new("albef_retrieval_tiny")
 }
 
-/// Compares tensors with the fixture's outputs of these names.
-fn check_outputs(check: &mut Check, outputs: &HashMap<String, TensorData>, tensors: &[(&str, TensorData)]) {
-    for (name, actual) in tensors {
-        check.values(Kind::Output, name, &floats(actual), &floats(&outputs[*name]));
+/// What fine-tuning sets, as the recipe `albef-retrieval` does.
+fn config() -> AlbefTaskConfig {
+    AlbefTaskConfig {
+        mlm_weight: 0.0,
+        targets: TargetKind::ById,
+        clamp_temp: false,
+        ..AlbefTaskConfig::default()
     }
 }
 
@@ -36,80 +47,58 @@ fn check_outputs(check: &mut Check, outputs: &HashMap<String, TensorData>, tenso
 fn a_fine_tuning_step() {
     let fixture = fixture();
     let device = twinflame_tests::device();
-    let mut parts = load(&fixture, &device.clone().autodiff());
-    let (inputs, outputs) = (fixture.tensors("inputs"), fixture.tensors("outputs"));
+    let task = load(&fixture, &device.clone().autodiff(), config()).follow(4);
+    let (tensors, outputs) = (fixture.tensors("inputs"), fixture.tensors("outputs"));
     let inputs = Inputs {
-        tensors: &inputs,
+        tensors: &tensors,
         prefix: "",
         device: device.clone(),
     };
+    let mut expected = Expected {
+        outputs: &outputs,
+        prefix: "",
+        check: Check::default(),
+    };
     let alpha = fixture.config["alpha"].as_f64().unwrap();
-    let (images, texts) = (inputs.images(), inputs.texts());
-    let image_ids: Tensor<1, Int> = inputs.integers("idx");
-    let caption_ids = Tensor::<1, Int>::arange(0..4, &device);
-    let targets = Targets::ById {
-        image_ids: image_ids.clone(),
-        caption_ids: caption_ids.clone(),
-    };
-
-    let online = encode(&parts.model.encoders, images.clone(), &texts);
-    parts.update_momentum(0.995);
-    let momentum = Embeds {
-        images: parts.momentum.encode_image(images),
-        texts: parts.momentum.encode_text(texts.ids.clone(), &texts.mask_pad, None),
-    };
-    let itc = itc(&parts, &online.embeds, &momentum, &targets, alpha);
-    parts.enqueue(momentum.clone(), Some([image_ids, caption_ids]));
     // The fixture takes the most similar candidate where the reference draws one.
-    let itm = itm(&parts, &online, &texts, &itc.online, &targets, None);
-    let loss = itc.score.loss.clone() + itm.score.loss.clone();
+    let inputs = inputs.of_task(inputs.integers("idx"), None, NegativeChoice::Hardest);
+    let score = task.score(&inputs, alpha);
+    assert!(score.mlm.is_none());
+    expected.scalar("loss", &score.loss);
+    expected.scalar("loss_ita", &score.itc.as_ref().unwrap().loss);
+    expected.scalar("loss_itm", &score.itm.as_ref().unwrap().loss);
 
-    let data = |tensor: &Tensor<2>| tensor.clone().into_data();
-    let mut check = Check::default();
-    let computed = [
-        ("image_embeds", online.image_states.into_data()),
-        ("text_embeds", online.text_states.into_data()),
-        ("image_feat", data(&online.embeds.images)),
-        ("text_feat", data(&online.embeds.texts)),
-        ("image_feat_m", data(&momentum.images)),
-        ("text_feat_m", data(&momentum.texts)),
-        ("sim_targets", data(&itc.truth.image_to_text)),
-        ("sim_i2t", data(&itc.online.image_to_text)),
-        ("sim_t2i", data(&itc.online.text_to_image)),
-        ("sim_i2t_m", data(&itc.momentum.image_to_text)),
-        ("sim_t2i_m", data(&itc.momentum.text_to_image)),
-        ("sim_i2t_targets", data(&itc.targets.image_to_text)),
-        ("sim_t2i_targets", data(&itc.targets.text_to_image)),
-        ("neg_idx_image", itm.negatives.images.clone().into_data()),
-        ("neg_idx_text", itm.negatives.texts.clone().into_data()),
-        ("vl_output", data(&itm.logits)),
-        ("loss_ita", itc.score.loss.into_data()),
-        ("loss_itm", itm.score.loss.into_data()),
-        ("loss", loss.clone().into_data()),
-    ];
-    check_outputs(&mut check, &outputs, &computed);
-    check.finish("outputs of fine-tuning");
-
-    let grads = parts.gradients(&loss);
-    let actual = named_grads(&parts.model, &grads);
-    let golden = fixture.tensors("grads");
-    assert_eq!(actual.len(), golden.len());
-    let mut check = Check::default();
-    for (name, golden) in &golden {
-        check.values(Kind::Gradient, name, &actual[name], &floats(golden));
-    }
-    check.finish("gradients of fine-tuning");
-
-    let mut optim = adamw(&fixture.config["optimizer"], &parts.model);
-    parts.optimize(&mut optim, fixture.config["optimizer"]["lr"].as_f64().unwrap(), grads);
-    let checkpoint = AlbefCheckpoint {
-        model: &parts.model,
-        momentum: Some(&parts.momentum),
-        queue: Some(&parts.queue),
+    let online = encode(&task.model.encoders, &inputs);
+    let targets = Targets::ById {
+        image_ids: inputs.image_ids.clone(),
+        caption_ids: inputs.caption_ids.clone(),
     };
-    let state: HashMap<_, _> = checkpoint.tensors().unwrap().into_iter().collect();
+    let wanted = wanted(&task, &score, &targets, alpha);
+    expected.contrast(&online, &score, &wanted);
+    expected.tensor("sim_targets", &wanted.truth.image_to_text);
+    let similarities = score.similarities.within_batch();
+    let positives = targets.positives(&similarities.image_to_text);
+    let negatives = hard_negatives(&similarities, &positives, None);
+    for (name, rows) in [("neg_idx_image", &negatives.images), ("neg_idx_text", &negatives.texts)] {
+        let actual = rows.clone().into_data();
+        assert_eq!(floats(&actual), floats(expected.data(name)), "{name}");
+    }
+    let logits = match_logits(&task.model, &online, &inputs, &negatives);
+    expected.tensor("vl_output", &logits);
+    expected.check.finish("outputs of fine-tuning");
+
+    let grads = task.backward(&score);
+    check_grads(&fixture, "grads", &task.model, &grads);
+
+    let (mut optim, lr) = optimizer(&fixture, &task);
+    let task = task
+        .optimize(&mut optim, lr.into(), grads)
+        .enqueue(score.entries)
+        .follow(4);
+    let state = checkpoint(&task);
+    let golden = fixture.tensors("grads");
     let mut check = Check::default();
-    for (name, expected) in fixture.tensors("after_step") {
+    for (name, expected) in followed(fixture.tensors("after_step")) {
         match golden.get(&name) {
             Some(grads) => {
                 let values = [&state[&name], &expected, grads].map(floats);
@@ -125,78 +114,117 @@ fn a_fine_tuning_step() {
     check.finish("weights after fine-tuning");
 }
 
-/// Scores of row `i` against the `k` columns that are most similar to it; -100 elsewhere.
-///
-/// `pairs` gives the image and the text of a row and a column.
-fn rescore(
-    model: &Albef,
-    (image_states, text_states): (&Tensor<3>, &Tensor<3>),
-    texts: &Texts,
-    similarities: &Tensor<2>,
-    k: usize,
-    pairs: fn(usize, usize) -> (usize, usize),
-) -> TensorData {
-    let [rows, columns] = similarities.dims();
-    let device = similarities.device();
-    let memory = model.encoders.text_encoder.image_memory(image_states.clone());
-    let mut scores = vec![-100.0f32; rows * columns];
-    let values = floats(&similarities.clone().into_data());
-    for row in 0..rows {
-        let mut best: Vec<usize> = (0..columns).collect();
-        best.sort_by(|&a, &b| values[row * columns + b].total_cmp(&values[row * columns + a]));
-        best.truncate(k);
-        let index = |of: fn((usize, usize)) -> usize| {
-            let rows: Vec<i32> = best.iter().map(|&column| of(pairs(row, column)) as i32).collect();
-            Tensor::<1, Int>::from_data(TensorData::new(rows, [k]), &device)
-        };
-        let (images, chosen) = (index(|pair| pair.0), index(|pair| pair.1));
-        let fused = model.encoders.text_encoder.fusion(
-            text_states.clone().select(0, chosen.clone()),
-            &texts.mask_pad.clone().select(0, chosen),
-            &memory.select(&images),
-            &Readout::Class,
-            None,
-        );
-        let logits = floats(&model.match_logits(fused).into_data());
-        for (place, column) in best.into_iter().enumerate() {
-            scores[row * columns + column] = logits[2 * place + 1];
+/// The two stages of one direction.
+struct Stages {
+    candidates: Vec<Vec<Hit>>,
+    /// By query and gallery row.
+    scores: HashMap<(usize, usize), f32>,
+}
+
+impl Stages {
+    /// `pair` gives the image and the text of a query and a gallery row.
+    fn new(
+        model: &Albef,
+        (memory, texts): (&ImageMemory, &EncodedTexts),
+        [queries, gallery]: [&Tensor<2>; 2],
+        k: usize,
+        pair: fn(usize, usize) -> (usize, usize),
+    ) -> Self {
+        let candidates = top_k(queries.clone(), gallery.clone(), k, Chunking::default()).unwrap();
+        let places: Vec<(usize, usize)> = candidates
+            .iter()
+            .enumerate()
+            .flat_map(|(query, hits)| hits.iter().map(move |hit| (query, hit.index)))
+            .collect();
+        let pairs: Vec<(usize, usize)> = places.iter().map(|&(query, row)| pair(query, row)).collect();
+        let scores = match_scores(model, memory, texts, &pairs).unwrap();
+        Self {
+            candidates,
+            scores: places.into_iter().zip(scores).collect(),
         }
     }
-    TensorData::new(scores, [rows, columns])
+
+    /// As the reference keeps them: -100 where nothing was scored.
+    fn matrix(&self, size: usize) -> TensorData {
+        let places = (0..size * size).map(|place| (place / size, place % size));
+        let scores: Vec<f32> = places
+            .map(|place| self.scores.get(&place).copied().unwrap_or(-100.0))
+            .collect();
+        TensorData::new(scores, [size, size])
+    }
+
+    /// Recall after both stages, in percent. Image `i` belongs to text `i`.
+    fn recall(&self, [queries, gallery]: [&Tensor<2>; 2]) -> Vec<f32> {
+        let size = self.candidates.len();
+        let relevance = Relevance::from_pairs(size, size, (0..size).map(|i| (i, i)));
+        let (queries, gallery) = (queries.clone(), gallery.clone());
+        let first = ranks(
+            queries,
+            gallery,
+            &relevance,
+            Chunking::default(),
+            &progress_bar("ranks", size),
+        )
+        .unwrap();
+        let ranks = reranked(&first, &self.candidates, &relevance, |query, row| {
+            self.scores.get(&(query, row)).copied()
+        });
+        let report = DirectionReport::from_ranks(&ranks, &[1, 5, 10]);
+        report.recall.iter().map(|recall| 100.0 * recall.value as f32).collect()
+    }
 }
 
 #[test]
 fn evaluation_in_two_stages() {
     let fixture = fixture();
     let device = twinflame_tests::device();
-    let model = load(&fixture, &device).model;
-    let (inputs, outputs) = (fixture.tensors("inputs"), fixture.tensors("outputs"));
+    let model = load(&fixture, &device.clone().autodiff(), config()).valid().model;
+    let (tensors, outputs) = (fixture.tensors("inputs"), fixture.tensors("outputs"));
     let inputs = Inputs {
-        tensors: &inputs,
+        tensors: &tensors,
         prefix: "eval.",
-        device,
+        device: device.clone(),
     };
-    let texts = inputs.texts();
-    let encoded = encode(&model.encoders, inputs.images(), &texts);
-    let similarities = encoded
-        .embeds
-        .images
-        .clone()
-        .matmul(encoded.embeds.texts.clone().transpose());
+    let inputs = inputs.of_task(Tensor::<1, Int>::arange(0..4, &device), None, NegativeChoice::Hardest);
+    let encoded = encode(&model.encoders, &inputs);
+    let (images, texts) = (&encoded.embeds.images, &encoded.embeds.texts);
     let k = fixture.config["albef_cfg"]["k_test"].as_u64().unwrap() as usize;
-    let states = (&encoded.image_states, &encoded.text_states);
-    let by_image = rescore(&model, states, &texts, &similarities, k, |row, column| (row, column));
-    let transposed = similarities.clone().transpose();
-    let by_text = rescore(&model, states, &texts, &transposed, k, |row, column| (column, row));
+    let memory = model.encoders.text_encoder.image_memory(encoded.image_states);
+    let encoded_texts = EncodedTexts {
+        states: encoded.text_states,
+        mask_pad: inputs.mask_pad,
+    };
+    let states = (&memory, &encoded_texts);
+    let i2t = Stages::new(&model, states, [images, texts], k, |image, text| (image, text));
+    let t2i = Stages::new(&model, states, [texts, images], k, |text, image| (image, text));
 
     let mut check = Check::default();
+    let data = |tensor: &Tensor<2>| tensor.clone().into_data();
     let computed = [
-        ("eval.image_embeds", encoded.embeds.images.into_data()),
-        ("eval.text_embeds", encoded.embeds.texts.into_data()),
-        ("eval.sims_i2t", similarities.into_data()),
-        ("eval.score_matrix_i2t", by_image),
-        ("eval.score_matrix_t2i", by_text),
+        ("eval.image_embeds", data(images)),
+        ("eval.text_embeds", data(texts)),
+        ("eval.sims_i2t", data(&images.clone().matmul(texts.clone().transpose()))),
+        ("eval.score_matrix_i2t", i2t.matrix(4)),
+        ("eval.score_matrix_t2i", t2i.matrix(4)),
     ];
-    check_outputs(&mut check, &outputs, &computed);
+    for (name, actual) in computed {
+        check.tensor(Kind::Output, name, &actual, &outputs[name]);
+    }
+    let recalls = [
+        ("txt", i2t.recall([images, texts])),
+        ("img", t2i.recall([texts, images])),
+    ];
+    let mut means = Vec::new();
+    for (direction, recalls) in recalls {
+        for (k, recall) in [1, 5, 10].into_iter().zip(&recalls) {
+            let name = format!("eval.{direction}_r{k}");
+            check.values(Kind::Output, &name, &[*recall], &floats(&outputs[&name]));
+        }
+        means.push(recalls.iter().sum::<f32>() / 3.0);
+        let name = format!("eval.{direction}_r_mean");
+        check.values(Kind::Output, &name, &[means[means.len() - 1]], &floats(&outputs[&name]));
+    }
+    let mean = [means.iter().sum::<f32>() / 2.0];
+    check.values(Kind::Output, "eval.r_mean", &mean, &floats(&outputs["eval.r_mean"]));
     check.finish("evaluation");
 }

@@ -44,7 +44,7 @@ pub use picture::{PICTURE_HITS, PictureHit, PictureRow, PictureSection, pick_que
 pub use progress::progress_bar;
 pub use relevance::{DistinctCaptions, Relevance};
 pub use report::{ClassesReport, Method, ReportTable, SetReport, TestReport, Weights};
-pub use rerank::{CounterpartReport, RerankReport, counterparts, rerank};
+pub use rerank::{CounterpartReport, EncodedTexts, RerankReport, counterparts, match_scores, rerank, reranked};
 pub use retrieval::{DirectionReport, RECALL_KS, Recall, RetrievalReport, pair_retrieval, retrieval};
 pub use set_embeddings::SetEmbeddings;
 pub use strip::Chunking;

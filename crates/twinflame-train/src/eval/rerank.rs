@@ -42,12 +42,13 @@ pub struct CounterpartReport {
     pub itm: Option<f64>,
 }
 
-/// Texts after the text encoder, all of a set.
-struct EncodedTexts {
+/// Texts after the text encoder, ready to be fused with images.
+#[derive(Clone, Debug)]
+pub struct EncodedTexts {
     /// `[texts, tokens, width]`
-    states: Tensor<3>,
+    pub states: Tensor<3>,
     /// `[texts, tokens]`, true at padding
-    mask_pad: Tensor<2, Bool>,
+    pub mask_pad: Tensor<2, Bool>,
 }
 
 /// Scores of the captions that an image is to be fused with.
@@ -91,18 +92,18 @@ pub fn rerank(
     for (caption, hits) in of_captions.iter().enumerate() {
         indices(hits).for_each(|image| wanted[image].push(caption));
     }
-    let texts = EncodedTexts::new(encoder, albef, set.captions());
+    let texts = encode(encoder, albef, set.captions());
     let matches = fuse(encoder, albef, set, embeddings, &texts, wanted, progress)?;
 
     let hidden = ProgressBar::hidden();
     let caption_to_image = embeddings.caption_to_image();
     let image_to_caption = caption_to_image.transpose();
     let first = ranks(images.clone(), captions.clone(), &image_to_caption, chunking, &hidden)?;
-    let i2t = second(&first, &of_images, &image_to_caption, |image, caption| {
+    let i2t = reranked(&first, &of_images, &image_to_caption, |image, caption| {
         matches[image].score(caption)
     });
     let first = ranks(captions, images, &caption_to_image, chunking, &hidden)?;
-    let t2i = second(&first, &of_captions, &caption_to_image, |caption, image| {
+    let t2i = reranked(&first, &of_captions, &caption_to_image, |caption, image| {
         matches[image].score(caption)
     });
     Ok(RerankReport {
@@ -150,7 +151,7 @@ pub fn counterparts(
     };
     let itm = match albef {
         Some(albef) => {
-            let texts = EncodedTexts::new(encoder, albef, &captions);
+            let texts = encode(encoder, albef, &captions);
             let mut wanted = vec![Vec::new(); embeddings.images.rows.len()];
             for (index, (place, ..)) in pairs.iter().enumerate() {
                 wanted[*place].extend([2 * index, 2 * index + 1]);
@@ -177,8 +178,13 @@ fn indices(hits: &[Hit]) -> impl Iterator<Item = usize> + '_ {
     hits.iter().map(|hit| hit.index)
 }
 
-/// Rank of each query's best positive when its candidates are ordered by `score`, and by the first stage among equals.
-fn second(
+/// Rank of each query's best positive, from 1, when its candidates are ordered by `score`, and by the first stage among
+/// equals. `None` for a query without positives.
+///
+/// - first: ranks of the first stage; a query whose positives all lie behind its candidates keeps its rank
+/// - candidates: the best of the first stage, best first
+/// - score: of a query and a gallery row; `None` puts the row behind those with a score
+pub fn reranked(
     first: &[Option<usize>],
     candidates: &[Vec<Hit>],
     relevance: &Relevance,
@@ -187,7 +193,6 @@ fn second(
     std::iter::zip(first, candidates)
         .enumerate()
         .map(|(query, (rank, hits))| {
-            // A query whose positives all lie behind the candidates keeps its rank.
             let rank = (*rank)?;
             let mut order: Vec<(usize, f32)> = indices(hits)
                 .map(|row| (row, score(query, row).unwrap_or(f32::NEG_INFINITY)))
@@ -224,66 +229,70 @@ fn fuse(
     encoder.load_images(Arc::new(set.clone()), progress, |rows, input| {
         let states = albef.encoders.image_states(input);
         let memory = albef.encoders.text_encoder.image_memory(states);
-        let pairs: Vec<(usize, usize, usize)> = rows
+        // Where each image is in the batch and in the set.
+        let places: Vec<(usize, usize)> = rows
             .iter()
             .enumerate()
             .filter_map(|(local, row)| Some((local, embeddings.images.rows.binary_search(row).ok()?)))
-            .flat_map(|(local, place)| {
-                matches[place]
-                    .captions
-                    .iter()
-                    .map(move |&caption| (local, place, caption))
-            })
             .collect();
+        let pairs: Vec<(usize, usize)> = places
+            .iter()
+            .flat_map(|&(local, place)| matches[place].captions.iter().map(move |&caption| (local, caption)))
+            .collect();
+        let mut scores = Vec::with_capacity(pairs.len());
         for pairs in pairs.chunks(pairs_at_a_time) {
-            let scores = texts.match_scores(albef, &memory, pairs)?;
-            for ((_, place, _), score) in pairs.iter().zip(scores) {
-                matches[*place].scores.push(score);
-            }
+            scores.extend(match_scores(albef, &memory, texts, pairs)?);
+        }
+        let mut scores = scores.into_iter();
+        for (_, place) in places {
+            let matches = &mut matches[place];
+            matches.scores = scores.by_ref().take(matches.captions.len()).collect();
         }
         Ok(())
     })?;
     Ok(matches)
 }
 
-impl EncodedTexts {
-    fn new<S: AsRef<str>>(encoder: &Encoder<'_>, albef: &Albef, texts: &[S]) -> Self {
-        let pad = i64::from(encoder.tokenizer.pad_id());
-        let (mut states, mut masks) = (Vec::new(), Vec::new());
-        for texts in texts.chunks(encoder.loader.batch_size.max(1)) {
-            let ids = encoder.ids(texts);
-            let mask_pad = ids.clone().equal_elem(pad);
-            states.push(albef.encoders.text_encoder.text(ids, &mask_pad, &Readout::All, None));
-            masks.push(mask_pad);
-        }
-        Self {
-            states: Tensor::cat(states, 0),
-            mask_pad: Tensor::cat(masks, 0),
-        }
+/// All `texts` after the text encoder, a batch at a time.
+fn encode<S: AsRef<str>>(encoder: &Encoder<'_>, albef: &Albef, texts: &[S]) -> EncodedTexts {
+    let pad = i64::from(encoder.tokenizer.pad_id());
+    let (mut states, mut masks) = (Vec::new(), Vec::new());
+    for texts in texts.chunks(encoder.loader.batch_size.max(1)) {
+        let ids = encoder.ids(texts);
+        let mask_pad = ids.clone().equal_elem(pad);
+        states.push(albef.encoders.text_encoder.text(ids, &mask_pad, &Readout::All, None));
+        masks.push(mask_pad);
     }
+    EncodedTexts {
+        states: Tensor::cat(states, 0),
+        mask_pad: Tensor::cat(masks, 0),
+    }
+}
 
-    /// The logit of "match" for triples of an image in `memory`, its place in the set, and a text.
-    fn match_scores(
-        &self,
-        albef: &Albef,
-        memory: &ImageMemory,
-        pairs: &[(usize, usize, usize)],
-    ) -> Result<Vec<f32>, EvalError> {
-        let device = self.states.device();
-        let rows = |of: fn(&(usize, usize, usize)) -> usize| {
-            let rows: Vec<i32> = pairs.iter().map(|pair| of(pair) as i32).collect();
-            Tensor::<1, Int>::from_ints(rows.as_slice(), &device)
-        };
-        let texts = rows(|pair| pair.2);
-        let fused = albef.encoders.text_encoder.fusion(
-            self.states.clone().select(0, texts.clone()),
-            &self.mask_pad.clone().select(0, texts),
-            &memory.select(&rows(|pair| pair.0)),
-            &Readout::Class,
-            None,
-        );
-        Ok(albef.match_logits(fused).narrow(1, 1, 1).try_into_vec_as()?)
-    }
+/// How well images match texts: the logit of "match" for each pair of an image's row in `memory` and a text's in `texts`.
+///
+/// # Errors
+/// If the device fails.
+pub fn match_scores(
+    albef: &Albef,
+    memory: &ImageMemory,
+    texts: &EncodedTexts,
+    pairs: &[(usize, usize)],
+) -> Result<Vec<f32>, EvalError> {
+    let device = texts.states.device();
+    let rows = |of: fn(&(usize, usize)) -> usize| {
+        let rows: Vec<i32> = pairs.iter().map(|pair| of(pair) as i32).collect();
+        Tensor::<1, Int>::from_ints(rows.as_slice(), &device)
+    };
+    let chosen = rows(|(_, text)| *text);
+    let fused = albef.encoders.text_encoder.fusion(
+        texts.states.clone().select(0, chosen.clone()),
+        &texts.mask_pad.clone().select(0, chosen),
+        &memory.select(&rows(|(image, _)| *image)),
+        &Readout::Class,
+        None,
+    );
+    Ok(albef.match_logits(fused).narrow(1, 1, 1).try_into_vec_as()?)
 }
 
 #[cfg(test)]
@@ -297,7 +306,7 @@ mod tests {
         let relevance = Relevance::from_pairs(4, 5, [(0, 2), (1, 4), (2, 0), (2, 2)]);
         let first = [Some(3), Some(5), Some(1), None];
         let scores = [[0.1, 0.2, 0.9], [0.0, 0.3, 0.1], [0.4, 0.5, 0.1], [0.0; 3]];
-        let ranks = second(&first, &candidates, &relevance, |query, row| {
+        let ranks = reranked(&first, &candidates, &relevance, |query, row| {
             scores[query].get(row).copied()
         });
         // Found third, now first; behind the candidates as before; found first, now second; no positive.
