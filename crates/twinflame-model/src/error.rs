@@ -42,6 +42,9 @@ pub enum ConfigError {
     /// Dropout outside its range.
     #[error("text_cfg.dropout is {0}; it must be at least 0 and below 1")]
     Dropout(f64),
+    /// Initial weights without a spread.
+    #[error("init_std is {0}; it must be a number above 0, for example 0.02")]
+    InitStd(f64),
     /// A temperature that nothing can be divided by.
     #[error("init_temp is {0}; it must be a number above 0, for example 0.07")]
     Temperature(f64),

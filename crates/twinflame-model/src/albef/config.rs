@@ -12,6 +12,9 @@ use crate::{
 /// `0.07`: the initial temperature (Li et al. 2021, section 3.2).
 pub const DEFAULT_TEMP: f64 = 0.07;
 
+/// Standard deviation of the initial weights of BERT (Devlin et al. 2018) and DeiT.
+pub(super) const DEFAULT_INIT_STD: f64 = 0.02;
+
 /// An ALBEF's hyper-parameters. Its JSON is kept beside weights; an unknown key is an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,10 @@ pub struct AlbefConfig {
     /// Initial temperature, by which similarities are divided. Default: 0.07.
     #[serde(default = "default_temp")]
     pub init_temp: f64,
+    /// Standard deviation of the initial weights. Default: 0.02, that of BERT and DeiT, which suits their width of 768; a
+    /// product with such weights keeps `0.02 sqrt(width)` of what goes in, so narrow models want more.
+    #[serde(default = "default_init_std")]
+    pub init_std: f64,
 }
 
 /// Text and fusion encoder of an [`AlbefConfig`]: one BERT, split.
@@ -59,6 +66,9 @@ pub struct BertConfig {
     pub mlm_head: bool,
 }
 
+fn default_init_std() -> f64 {
+    DEFAULT_INIT_STD
+}
 fn default_temp() -> f64 {
     DEFAULT_TEMP
 }
@@ -103,6 +113,9 @@ impl AlbefConfig {
         require_positive("queue_size", self.queue_size)?;
         if !(self.init_temp.is_finite() && self.init_temp > 0.0) {
             return Err(ConfigError::Temperature(self.init_temp));
+        }
+        if !(self.init_std.is_finite() && self.init_std > 0.0) {
+            return Err(ConfigError::InitStd(self.init_std));
         }
         if let Layers::Stages(_) = self.vision_cfg.layers {
             return Err(ConfigError::AlbefResNet);
@@ -204,6 +217,7 @@ mod tests {
         assert!(broken(&|c| c.embed_dim = 0).contains("embed_dim"));
         assert!(broken(&|c| c.queue_size = 0).contains("queue_size"));
         assert!(broken(&|c| c.init_temp = 0.0).contains("init_temp"));
+        assert!(broken(&|c| c.init_std = f64::NAN).contains("init_std"));
         assert!(broken(&|c| c.vision_cfg.layers = Layers::Stages([1; 4])).contains("vision transformer"));
         assert!(broken(&|c| c.vision_cfg.patch_size = Some(7)).contains('7'));
         assert!(broken(&|c| c.text_cfg.heads = 3).contains("heads"));

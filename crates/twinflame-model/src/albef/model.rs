@@ -67,9 +67,14 @@ impl AlbefEncoders {
     fn new(init: &Init, config: &AlbefConfig) -> Self {
         let (vision, text) = (&config.vision_cfg, &config.text_cfg);
         Self {
-            image_encoder: Vit::albef(&init.at("visual_encoder"), vision, config.image_layers()),
+            image_encoder: Vit::albef(
+                &init.at("visual_encoder"),
+                vision,
+                config.image_layers(),
+                config.init_std,
+            ),
             vision_proj: torch_linear(init, "vision_proj", [vision.width, config.embed_dim]),
-            text_encoder: Bert::new(&init.at("text_encoder"), text, vision.width),
+            text_encoder: Bert::new(&init.at("text_encoder"), text, vision.width, config.init_std),
             text_proj: torch_linear(init, "text_proj", [text.width, config.embed_dim]),
         }
     }

@@ -1,4 +1,4 @@
-use super::{AlbefConfig, BertConfig, DEFAULT_TEMP};
+use super::{AlbefConfig, BertConfig, DEFAULT_TEMP, config::DEFAULT_INIT_STD};
 use crate::{
     Preset, VisionConfig,
     presets::{vit, wide_vit},
@@ -30,6 +30,7 @@ const fn base(vision_cfg: VisionConfig) -> AlbefConfig {
         text_cfg: BERT_BASE,
         queue_size: 65_536,
         init_temp: DEFAULT_TEMP,
+        init_std: DEFAULT_INIT_STD,
     }
 }
 
@@ -49,6 +50,7 @@ const EMOJI: AlbefConfig = AlbefConfig {
     },
     queue_size: 4096,
     init_temp: DEFAULT_TEMP,
+    init_std: DEFAULT_INIT_STD,
 };
 
 /// For tests; widths of their own, so that a mixed-up dimension shows, and nothing random in a step.
@@ -69,6 +71,7 @@ const TINY: AlbefConfig = AlbefConfig {
     },
     queue_size: 96,
     init_temp: DEFAULT_TEMP,
+    init_std: DEFAULT_INIT_STD,
 };
 
 const fn preset(name: &'static str, config: AlbefConfig) -> Preset<AlbefConfig> {

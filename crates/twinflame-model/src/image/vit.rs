@@ -43,9 +43,6 @@ pub struct Vit {
     pub patch_size: usize,
 }
 
-/// Standard deviation of all initial weights of ALBEF's image encoder. DeiT truncates the distribution at 2, a hundred
-/// deviations away.
-const DEIT_STD: f64 = 0.02;
 /// What the normalisations of ALBEF's image encoder add to the variance.
 const DEIT_EPSILON: f64 = 1e-6;
 
@@ -82,11 +79,11 @@ impl Vit {
     }
 
     /// ALBEF's, with initial values as DeiT's.
-    pub(crate) fn albef(init: &Init, config: &VisionConfig, layers: usize) -> Self {
+    pub(crate) fn albef(init: &Init, config: &VisionConfig, layers: usize, init_std: f64) -> Self {
         let kind = Kind {
             norm_epsilon: DEIT_EPSILON,
-            block: BlockValues::Normal(DEIT_STD),
-            embedding: Values::Normal(DEIT_STD),
+            block: BlockValues::Normal(init_std),
+            embedding: Values::Normal(init_std),
         };
         let plain = Self::new(init, config, layers, Activation::Gelu, kind);
         let [d_patch, width] = plain.conv1.weight.lazy_shape().dims();

@@ -4,7 +4,7 @@ use burn::{
     tensor::{Int, Tensor},
 };
 
-use super::{INIT_STD, NORM_EPSILON};
+use super::NORM_EPSILON;
 use crate::{
     albef::BertConfig,
     init::{Init, Values},
@@ -27,9 +27,8 @@ pub struct BertEmbeddings {
 pub(crate) const TOKEN_TYPES: usize = 2;
 
 impl BertEmbeddings {
-    pub(super) fn new(init: &Init, config: &BertConfig) -> Self {
+    pub(super) fn new(init: &Init, config: &BertConfig, values: Values) -> Self {
         let width = config.width;
-        let values = Values::Normal(INIT_STD);
         Self {
             word_embeddings: init.embedding("word_embeddings", [config.vocab_size, width], values),
             position_embeddings: init.param("position_embeddings", [config.max_positions, width], values),

@@ -1,6 +1,6 @@
 use burn::{module::Module, nn::LayerNorm, tensor::Tensor};
 
-use super::{INIT_STD, NORM_EPSILON};
+use super::NORM_EPSILON;
 use crate::{
     Activation,
     albef::BertConfig,
@@ -46,9 +46,9 @@ pub(crate) const fn max_layers(sites: usize) -> usize {
 }
 
 impl BertAttention {
-    fn new(init: &Init, config: &BertConfig, context_width: usize) -> Self {
+    fn new(init: &Init, config: &BertConfig, context_width: usize, init_std: f64) -> Self {
         Self {
-            attn: CrossAttention::new(init, config.width, context_width, config.heads, INIT_STD),
+            attn: CrossAttention::new(init, config.width, context_width, config.heads, init_std),
             norm: init.layer_norm(config.width, NORM_EPSILON),
         }
     }
@@ -73,18 +73,25 @@ impl BertAttention {
 }
 
 impl BertLayer {
-    pub(super) fn new(init: &Init, config: &BertConfig, image_width: Option<usize>, index: usize) -> Self {
+    pub(super) fn new(
+        init: &Init,
+        config: &BertConfig,
+        image_width: Option<usize>,
+        index: usize,
+        init_std: f64,
+    ) -> Self {
         let block = BlockConfig {
             width: config.width,
             d_ff: config.d_ff(),
             n_heads: config.heads,
             activation: Activation::Gelu,
             norm_epsilon: NORM_EPSILON,
-            values: BlockValues::Normal(INIT_STD),
+            values: BlockValues::Normal(init_std),
         };
         Self {
-            attention: BertAttention::new(&init.at("attention"), config, config.width),
-            cross_attention: image_width.map(|width| BertAttention::new(&init.at("cross_attention"), config, width)),
+            attention: BertAttention::new(&init.at("attention"), config, config.width, init_std),
+            cross_attention: image_width
+                .map(|width| BertAttention::new(&init.at("cross_attention"), config, width, init_std)),
             mlp: Mlp::new(&init.at("mlp"), &block),
             ln_mlp: init.layer_norm(config.width, NORM_EPSILON),
             first_site: EMBEDDING_SITE + 1 + SITES * index,

@@ -4,7 +4,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::{INIT_STD, NORM_EPSILON};
+use super::NORM_EPSILON;
 use crate::{
     Activation,
     init::{Init, Values},
@@ -26,15 +26,10 @@ pub struct MlmHead {
 }
 
 impl MlmHead {
-    pub(super) fn new(init: &Init, width: usize, vocab_size: usize) -> Self {
+    pub(super) fn new(init: &Init, width: usize, vocab_size: usize, values: Values) -> Self {
         let zero = Values::Constant(0.0);
         Self {
-            dense: init.linear(
-                ["dense.weight", "dense.bias"],
-                [width, width],
-                Values::Normal(INIT_STD),
-                Some(zero),
-            ),
+            dense: init.linear(["dense.weight", "dense.bias"], [width, width], values, Some(zero)),
             layer_norm: init.layer_norm(width, NORM_EPSILON),
             bias: init.param("bias", [vocab_size], zero),
         }

@@ -23,13 +23,11 @@ use crate::{
     albef::BertConfig,
     attention::{KeysValues, PaddingMask},
     dropout::{Dropout, drop_at},
-    init::Init,
+    init::{Init, Values},
 };
 
 /// What BERT's normalisations add to the variance.
 const NORM_EPSILON: f64 = 1e-12;
-/// Standard deviation of BERT's initial weights.
-const INIT_STD: f64 = 0.02;
 
 /// BERT (Devlin et al. 2018, <https://arxiv.org/abs/1810.04805>) as ALBEF splits it (Li et al. 2021,
 /// <https://arxiv.org/abs/2107.07651>, section 3.1): the lower layers encode a text, the upper ones fuse it with an
@@ -78,18 +76,26 @@ impl ImageMemory {
 }
 
 impl Bert {
-    pub(crate) fn new(init: &Init, config: &BertConfig, image_width: usize) -> Self {
+    /// `init_std`: standard deviation of the initial weights.
+    pub(crate) fn new(init: &Init, config: &BertConfig, image_width: usize, init_std: f64) -> Self {
+        let values = Values::Normal(init_std);
         let layers = config.text_layers + config.fusion_layers;
         let layer = |index: usize| {
             let context = (index >= config.text_layers).then_some(image_width);
-            BertLayer::new(&init.at(format_args!("layer.{index}")), config, context, index)
+            BertLayer::new(
+                &init.at(format_args!("layer.{index}")),
+                config,
+                context,
+                index,
+                init_std,
+            )
         };
         Self {
-            embeddings: BertEmbeddings::new(&init.at("embeddings"), config),
+            embeddings: BertEmbeddings::new(&init.at("embeddings"), config, values),
             layers: (0..layers).map(layer).collect(),
             mlm_head: config
                 .mlm_head
-                .then(|| MlmHead::new(&init.at("mlm_head"), config.width, config.vocab_size)),
+                .then(|| MlmHead::new(&init.at("mlm_head"), config.width, config.vocab_size, values)),
             fusion_layer: config.text_layers,
         }
     }
