@@ -15,7 +15,7 @@ mod tests;
 mod upload;
 
 pub use albef::{
-    AlbefInputs, AlbefScore, AlbefTask, AlbefTaskConfig, AlbefTexts, MaskedBatch, MomentumPer, NegativeChoice,
+    AlbefInputs, AlbefScore, AlbefTask, AlbefTaskConfig, AlbefTexts, MaskedBatch, MomentumPer, NegativeChoice, Purpose,
 };
 pub use clip_task::{ClipTask, MAX_LOGIT_SCALE, StepGradients};
 pub use config::{ClipTaskConfig, LossKind, TargetKind, TaskConfig, TaskError};

@@ -73,14 +73,17 @@ pub struct StepDropout {
 
 /// Whether a step learns from a batch or judges it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
+    /// Learn: with dropout, and with negatives as the task's configuration says.
     Train,
+    /// Judge: without dropout, against the hardest negatives.
     Judge,
 }
 
 impl AlbefTask {
     /// Uploads a batch. Masks, noise and dropout come from the seeds of its samples.
-    pub(super) fn upload(&self, batch: &ImageTextBatch, purpose: Purpose) -> AlbefInputs {
+    #[must_use]
+    pub fn upload(&self, batch: &ImageTextBatch, purpose: Purpose) -> AlbefInputs {
         let (config, device) = (self.config(), self.device());
         let pairs = batch.len();
         let tokens = [pairs, batch.context_length];

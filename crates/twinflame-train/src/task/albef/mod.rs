@@ -8,6 +8,6 @@ mod step;
 mod tests;
 
 pub use config::{AlbefTaskConfig, MomentumPer};
-pub use inputs::{AlbefInputs, MaskedBatch, NegativeChoice};
+pub use inputs::{AlbefInputs, MaskedBatch, NegativeChoice, Purpose};
 pub use score::AlbefScore;
 pub use step::{AlbefTask, AlbefTexts};

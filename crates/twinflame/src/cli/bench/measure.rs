@@ -4,42 +4,17 @@ use std::time::{Duration, Instant};
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Distribution, Tensor};
-use burn::train::TrainStep;
 use cpu_time::ProcessTime;
-use twinflame_data::{ImageTextBatch, Normalization};
-use twinflame_model::{ClipConfig, Pass};
-use twinflame_train::optim::{OptimConfig, adamw};
+use twinflame_data::ImageTextBatch;
+use twinflame_model::ModelConfig;
 use twinflame_train::precision::Precision;
-use twinflame_train::task::{ClipTask, ClipTaskConfig};
 
 use super::memory::peak_bytes;
+use super::staged::{LEARNING_RATE, StagedStep};
+use super::workload::Workload;
 
 /// Steps before the clock starts: buffers are allocated and, on a GPU, kernels compiled and tuned.
 const WARM_UP_STEPS: usize = 2;
-
-/// Learning rate of the timed steps; its value changes no time.
-const LEARNING_RATE: f64 = 1e-4;
-
-/// What to time.
-#[derive(Clone, Debug)]
-pub(super) struct Workload {
-    pub(super) config: ClipConfig,
-    pub(super) batch_size: usize,
-    pub(super) micro_batch_size: Option<usize>,
-    pub(super) steps: usize,
-    pub(super) precision: Precision,
-}
-
-impl Workload {
-    /// Floating-point operations of a training step: a forward pass and, counted as twice that, a backward pass.
-    pub(super) fn step_flops(&self) -> f64 {
-        3.0 * self.config.flops().total as f64 * self.batch_size as f64
-    }
-
-    fn is_split(&self) -> bool {
-        self.micro_batch_size.is_none_or(|size| size >= self.batch_size)
-    }
-}
 
 /// What something took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +31,7 @@ pub(super) struct Parts {
     pub(super) data: Lap,
     pub(super) forward: Lap,
     pub(super) backward: Lap,
-    /// Optimiser, clamp and average.
+    /// Optimiser, clamp and averages; of an ALBEF, also the queue.
     pub(super) optimizer: Lap,
 }
 
@@ -75,7 +50,14 @@ pub(super) struct Measurement {
 
 impl Measurement {
     pub(super) fn take(workload: &Workload, device: &Device) -> anyhow::Result<Self> {
-        let mut bench = Bench::new(workload, device)?;
+        match &workload.config {
+            ModelConfig::Clip(config) => Self::of(workload.clip_task(config, device)?, workload, device),
+            ModelConfig::Albef(config) => Self::of(workload.albef_task(config, device)?, workload, device),
+        }
+    }
+
+    fn of<T: StagedStep>(task: T, workload: &Workload, device: &Device) -> anyhow::Result<Self> {
+        let mut bench = Bench::new(task, workload.synthetic_batch(), device);
         for _ in 0..WARM_UP_STEPS {
             bench.whole_step()?;
         }
@@ -83,7 +65,7 @@ impl Measurement {
         let mut parts = Vec::new();
         for _ in 0..workload.steps {
             steps.push(bench.whole_step()?);
-            if workload.is_split() {
+            if workload.is_whole() {
                 parts.push(bench.step_by_parts()?);
             }
         }
@@ -105,31 +87,22 @@ impl Measurement {
 }
 
 /// A task in training on a batch that stays the same.
-struct Bench {
+struct Bench<T> {
     device: Device,
-    // `optimize` consumes the task and returns its successor; it is only absent in between.
-    task: Option<ClipTask>,
+    // An update consumes the task and returns its successor; it is only absent in between.
+    task: Option<T>,
     optimizer: ModuleOptimizer,
     batch: ImageTextBatch,
 }
 
-impl Bench {
-    fn new(workload: &Workload, device: &Device) -> anyhow::Result<Self> {
-        let model = workload.config.init(0, &device.clone().autodiff());
-        let optimizer = adamw(&OptimConfig::default(), &model);
-        let config = ClipTaskConfig {
-            micro_batch_size: workload.micro_batch_size,
-            precision: workload.precision,
-            ..ClipTaskConfig::default()
-        };
-        let patch_dropout = workload.config.vision_cfg.patch_dropout;
-        let task = ClipTask::new(model, config, patch_dropout, Normalization::default())?;
-        Ok(Self {
+impl<T: StagedStep> Bench<T> {
+    fn new(task: T, batch: ImageTextBatch, device: &Device) -> Self {
+        Self {
             device: device.clone(),
+            optimizer: task.optimizer(),
             task: Some(task),
-            optimizer,
-            batch: synthetic_batch(&workload.config, workload.batch_size),
-        })
+            batch,
+        }
     }
 
     fn whole_step(&mut self) -> anyhow::Result<Lap> {
@@ -149,15 +122,13 @@ impl Bench {
             anyhow::bail!("an earlier step failed");
         };
         let mut clock = Clock::start(&self.device)?;
-        let inputs = task.upload(&self.batch, 0..self.batch.len(), Pass::Train);
-        let targets = task.targets(&self.batch);
+        let inputs = task.upload_all(&self.batch);
         let data = clock.lap()?;
-        let output = task.forward_loss(inputs, &targets, Pass::Train);
+        let score = task.score_all(inputs);
         let forward = clock.lap()?;
-        let grads = task.backward(&output);
-        drop(output);
+        let (grads, remainder) = task.gradients_of(score);
         let backward = clock.lap()?;
-        let task = task.optimize(&mut self.optimizer, LEARNING_RATE.into(), grads);
+        let task = task.update(&mut self.optimizer, grads, remainder);
         let optimizer = clock.lap()?;
         self.task = Some(task);
         Ok(Parts {
@@ -195,38 +166,6 @@ impl<'a> Clock<'a> {
         };
         (self.last, self.last_cpu) = (now, now_cpu);
         Ok(lap)
-    }
-}
-
-/// Pictures and texts of full length whose content follows a fixed pattern.
-fn synthetic_batch(config: &ClipConfig, batch_size: usize) -> ImageTextBatch {
-    let size = config.vision_cfg.image_size;
-    let context_length = config.text_cfg.context_length;
-    let vocab_size = config.text_cfg.vocab_size;
-    let scattered = |index: usize| index.wrapping_mul(2_654_435_761) >> 7;
-    let tokens = (0..batch_size * context_length).map(|index| {
-        // The largest id ends a text.
-        let is_last = index % context_length == context_length - 1;
-        let id = if is_last {
-            vocab_size - 1
-        } else {
-            scattered(index) % (vocab_size - 1)
-        };
-        i32::try_from(id).unwrap_or_default()
-    });
-    let ids: Vec<i64> = (0..).take(batch_size).collect();
-    ImageTextBatch {
-        images: (0..batch_size * size * size * 3)
-            .map(|index| (scattered(index) % 256) as u8)
-            .collect(),
-        image_size: [size, size],
-        tokens: tokens.collect(),
-        context_length,
-        image_ids: ids.clone(),
-        caption_ids: ids,
-        sample_indices: (0..batch_size).collect(),
-        sample_seeds: (0..).take(batch_size).collect(),
-        ..ImageTextBatch::default()
     }
 }
 
@@ -273,23 +212,11 @@ mod tests {
         assert_eq!(median(times.into_iter()), Duration::from_millis(5));
     }
 
-    #[test]
-    fn the_batch_has_the_shape_that_the_model_wants() {
-        let config = ClipConfig::named("tiny-vit").unwrap();
-        let batch = synthetic_batch(&config, 3);
-        assert_eq!(batch.len(), 3);
-        assert_eq!(batch.images.len(), 3 * 32 * 32 * 3);
-        assert_eq!(batch.tokens.len(), 3 * 16);
-        let largest = *batch.tokens.iter().max().unwrap();
-        assert_eq!(largest, 1023);
-        assert_eq!(batch.tokens.iter().filter(|id| **id == largest).count(), 3);
-    }
-
     #[cfg(feature = "cpu")]
     #[test]
     fn a_step_has_parts_unless_it_runs_in_micro_batches() {
         let mut workload = Workload {
-            config: ClipConfig::named("tiny-vit").unwrap(),
+            config: ModelConfig::named("tiny-vit").unwrap(),
             batch_size: 4,
             micro_batch_size: None,
             steps: 1,
@@ -301,5 +228,22 @@ mod tests {
         workload.micro_batch_size = Some(2);
         let micro = Measurement::take(&workload, &Device::flex()).unwrap();
         assert!(micro.parts.is_none());
+    }
+
+    #[cfg(feature = "cpu")]
+    #[test]
+    fn a_step_of_albef_has_parts_and_no_micro_batches() {
+        let mut workload = Workload {
+            config: ModelConfig::named("tiny-albef").unwrap(),
+            batch_size: 4,
+            micro_batch_size: None,
+            steps: 1,
+            precision: Precision::F32,
+        };
+        let whole = Measurement::take(&workload, &Device::flex()).unwrap();
+        assert!(whole.parts.is_some());
+        workload.micro_batch_size = Some(2);
+        let error = Measurement::take(&workload, &Device::flex()).unwrap_err();
+        assert!(error.to_string().contains("--micro-batch-size"), "{error}");
     }
 }

@@ -3,13 +3,16 @@
 mod measure;
 mod memory;
 mod report;
+mod staged;
+mod workload;
 
 use clap::{Args, value_parser};
-use twinflame_model::ClipConfig;
+use twinflame_model::ModelConfig;
 use twinflame_train::precision::Precision;
 
 use super::args::DeviceArg;
-use measure::{Measurement, Workload};
+use measure::Measurement;
+use workload::Workload;
 
 /// Arguments of `twinflame bench`.
 #[derive(Args, Debug)]
@@ -20,7 +23,7 @@ pub(super) struct BenchArgs {
     /// Pairs in a step
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(2..))]
     batch_size: u32,
-    /// Pairs on the device at a time; smaller than the batch, the whole step is timed but not its parts
+    /// Pairs on the device at a time, CLIP only; smaller than the batch, the whole step is timed but not its parts
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     micro_batch_size: Option<u32>,
     /// Steps to time, after two that warm up
@@ -42,7 +45,7 @@ pub(super) struct BenchArgs {
 ///
 /// If there is no such model or device, or the device lacks the precision.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let config = ClipConfig::named(&args.model)?;
+    let config = ModelConfig::named(&args.model)?;
     let selected = args.device.select()?;
     let workload = Workload {
         config,

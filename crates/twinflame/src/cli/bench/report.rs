@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::measure::{Lap, Measurement, Parts, Workload};
+use super::measure::{Lap, Measurement, Parts};
+use super::workload::Workload;
 use crate::cli::table::bytes;
 use crate::device::Selected;
 
@@ -33,7 +34,8 @@ pub(super) struct Report {
     optimizer_cpu_ms: Option<f64>,
     samples_per_second: f64,
     peak_memory_bytes: Option<u64>,
-    /// Three forward passes' worth, by the count of `twinflame models`.
+    /// Forward passes and, as two each, backward passes, by the count of `twinflame models`: three forward passes' worth
+    /// for a CLIP, more for an ALBEF, whose step runs its encoders several times.
     model_flops_per_step: f64,
     model_flops_per_second: f64,
     matmul_flops_per_second: f64,
