@@ -17,7 +17,8 @@ pub struct AlbefTaskConfig {
     /// `"diagonal"` (default, as the reference pre-trains) or `"by-id"` (as it fine-tunes for retrieval): pairs of the
     /// batch and the queue that share an image or caption id are positives of each other.
     pub targets: TargetKind,
-    /// `"sampled"` (default, as the released code) or `"hardest"`.
+    /// `"sampled"` (default, as the released code) or `"hardest"`. A pair of the same image or caption is never a
+    /// negative, whatever `targets` says.
     pub hard_negatives: HardNegatives,
     /// Share of the targets that comes from the momentum model, 0 to 1. 0 turns distillation off.
     pub alpha: f64,

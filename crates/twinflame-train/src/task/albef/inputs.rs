@@ -5,7 +5,7 @@ use twinflame_model::{
     albef::MaskedTokens,
     loss::{
         Targets,
-        albef::{GumbelNoise, HardNegatives, Negatives},
+        albef::{GumbelNoise, HardNegatives},
     },
 };
 
@@ -57,8 +57,6 @@ pub enum NegativeChoice {
     Hardest,
     /// Drawn by similarity, with this noise.
     Sampled(GumbelNoise),
-    /// These.
-    Given(Negatives),
 }
 
 /// Dropout of the text passes of a step, each its own: the momentum encoders drop as well, as the reference's do.

@@ -3,7 +3,7 @@ use twinflame_model::{
     Albef, AlbefEncoders, Dropout,
     albef::QueueEntries,
     loss::{
-        MatchingAccuracy, Targets,
+        MatchingAccuracy,
         albef::{
             Embeds, ItcScore, ItcTargets, ItmScore, MlmScore, Negatives, Similarities, hard_negatives, itc_loss,
             itm_loss, mlm_loss,
@@ -13,6 +13,7 @@ use twinflame_model::{
     text::{ImageMemory, Readout},
 };
 
+use super::super::TargetKind;
 use super::{AlbefInputs, AlbefTask, MaskedBatch, NegativeChoice};
 use crate::precision::Precision;
 
@@ -92,7 +93,7 @@ impl AlbefTask {
         });
         let memory = model.encoders.text_encoder.image_memory(online.image_states);
         let itm = (config.itm_weight > 0.0).then(|| {
-            let negatives = choose(&inputs.negatives, &similarities.within_batch(), &targets);
+            let negatives = choose(inputs, &similarities.within_batch());
             let texts = Texts {
                 states: online.text_states,
                 inputs,
@@ -139,13 +140,13 @@ impl AlbefTask {
     }
 }
 
-fn choose(choice: &NegativeChoice, similarities: &Similarities, targets: &Targets) -> Negatives {
-    let noise = match choice {
-        NegativeChoice::Given(negatives) => return negatives.clone(),
+/// Whatever contrast counts as positive, a pair of the same image or caption is no mismatch.
+fn choose(inputs: &AlbefInputs, similarities: &Similarities) -> Negatives {
+    let positives = inputs.targets(TargetKind::ById).positives(&similarities.image_to_text);
+    let noise = match &inputs.negatives {
         NegativeChoice::Hardest => None,
         NegativeChoice::Sampled(noise) => Some(noise),
     };
-    let positives = targets.positives(&similarities.image_to_text);
     hard_negatives(similarities, &positives, noise)
 }
 
