@@ -9,4 +9,5 @@
 mod backends;
 mod overfit;
 mod resume;
+mod runs;
 mod stop;
