@@ -10,4 +10,5 @@ mod backends;
 mod overfit;
 mod resume;
 mod runs;
+mod start;
 mod stop;

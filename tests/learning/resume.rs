@@ -3,16 +3,15 @@
 //! With shuffling, augmentation, patch dropout, clipping and an average of the weights for a CLIP; with dropout, masked
 //! words, drawn negatives, momentum encoders and a queue for an ALBEF: to the last bit.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
 use twinflame::train::recipe::ResolvedRecipe;
-use twinflame::train::run::{self, Interrupter, Outcome, RunFolder, RunOptions};
+use twinflame::train::run::{self, Outcome, RunFolder};
 use twinflame_tests::device;
 
-use crate::runs::{logged, options, recipe};
+use crate::runs::{logged, options, recipe, record, stopped};
 
 /// Four epochs of three batches, a checkpoint after every second step and every epoch.
 const SHORT: [&str; 6] = [
@@ -32,37 +31,6 @@ fn clip() -> ResolvedRecipe {
 fn albef() -> ResolvedRecipe {
     let set = ["model.dropout=0.1", "model.queue_size=40"];
     recipe("tiny-albef", &[&SHORT[..], &set].concat())
-}
-
-/// Asked to stop before it begins: stops after its first step.
-fn stopped(parent: &TempDir) -> RunOptions {
-    let interrupter = Interrupter::new();
-    interrupter.stop(Some("test"));
-    RunOptions {
-        interrupter,
-        ..options(parent)
-    }
-}
-
-/// Tensors and numbers in a file of a checkpoint, by path of the parameter: parameters have ids of their own in every
-/// run, and the order of a record is left to chance.
-fn record(run: &Path, step: usize, file: &str) -> BTreeMap<String, Vec<u8>> {
-    let file = run.join(format!("checkpoints/step-{step:08}/{file}"));
-    let record = burn_pack::Reader::from_file(file).unwrap();
-    // Moments are kept by the id of their parameter, weights by its path.
-    let name = |key: &str| match key.split_once('.') {
-        Some((id, field)) if record.metadata().contains_key(id) => format!("{}.{field}", record.metadata()[id]),
-        _ => key.to_owned(),
-    };
-    let tensors = record
-        .tensor_names()
-        .into_iter()
-        .map(|key| (name(key), record.tensor_data(key).unwrap()));
-    let scalars = record
-        .scalars()
-        .iter()
-        .map(|(key, value)| (name(key), format!("{value:?}").into_bytes()));
-    tensors.chain(scalars).collect()
 }
 
 /// Fails unless two runs have trained to the same bits: parameters, running statistics, averaged weights, momentum
