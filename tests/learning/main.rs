@@ -9,4 +9,6 @@
 mod backends;
 mod overfit;
 mod resume;
+mod runs;
+mod start;
 mod stop;

@@ -1,96 +1,66 @@
 //! Is a run that was stopped the run that was not?
 //!
-//! With shuffling, augmentation, patch dropout, clipping and an average of the weights, to the last bit.
+//! With shuffling, augmentation, patch dropout, clipping and an average of the weights for a CLIP; with dropout, masked
+//! words, drawn negatives, momentum encoders and a queue for an ALBEF: to the last bit.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
-use serde_json::Value;
 use tempfile::TempDir;
 use twinflame::train::recipe::ResolvedRecipe;
-use twinflame::train::run::{self, Display, Interrupter, Outcome, RunFolder, RunOptions};
+use twinflame::train::run::{self, Outcome, RunFolder};
 use twinflame_tests::device;
 
-/// Four epochs of three batches of the recipe `tiny`, a checkpoint after every second step and every epoch.
-fn recipe() -> ResolvedRecipe {
-    let set = [
-        "loader.batch_size=16",
-        "loader.batches_per_epoch=3",
-        "task.micro_batch_size=16",
-        "run.num_steps=12",
-        "run.save_every_steps=2",
-        "run.valid_every_epochs=2",
-        "run.keep_last=100",
-    ];
-    ResolvedRecipe::load("tiny", &set.map(str::to_owned)).unwrap()
+use crate::runs::{logged, options, recipe, record, stopped};
+
+/// Four epochs of three batches, a checkpoint after every second step and every epoch.
+const SHORT: [&str; 6] = [
+    "loader.batch_size=16",
+    "loader.batches_per_epoch=3",
+    "run.num_steps=12",
+    "run.save_every_steps=2",
+    "run.valid_every_epochs=2",
+    "run.keep_last=100",
+];
+
+fn clip() -> ResolvedRecipe {
+    recipe("tiny", &[&SHORT[..], &["task.micro_batch_size=16"]].concat())
 }
 
-fn options(parent: &TempDir) -> RunOptions {
-    RunOptions {
-        runs_dir: parent.path().to_owned(),
-        display: Display::Quiet,
-        ..RunOptions::default()
+/// The queue holds two and a half batches.
+fn albef() -> ResolvedRecipe {
+    let set = ["model.dropout=0.1", "model.queue_size=40"];
+    recipe("tiny-albef", &[&SHORT[..], &set].concat())
+}
+
+/// Fails unless two runs have trained to the same bits: parameters, running statistics, averaged weights, momentum
+/// encoders, queue and its pointer, moments, position in the schedule, and everything that was logged.
+fn assert_same(found: &Path, expected: &Path, what: &str) {
+    for split in ["train", "valid"] {
+        let lines = [found, expected].map(|run| logged(run, split));
+        assert_eq!(lines[0].len(), lines[1].len(), "{what}");
+        for (found, expected) in lines[0].iter().zip(&lines[1]) {
+            assert_eq!(found, expected, "{what}");
+        }
     }
-}
-
-/// Asked to stop before it begins: stops after its first step.
-fn stopped(parent: &TempDir) -> RunOptions {
-    let interrupter = Interrupter::new();
-    interrupter.stop(Some("test"));
-    RunOptions {
-        interrupter,
-        ..options(parent)
+    for (file, holds) in [
+        ("model.bpk", "model."),
+        ("optim.bpk", "moment"),
+        ("scheduler.bpk", "step"),
+    ] {
+        let [found, expected] = [found, expected].map(|run| record(run, 12, file));
+        assert!(
+            expected.keys().any(|key| key.contains(holds)),
+            "{file}: {:?}",
+            expected.keys()
+        );
+        let differ: Vec<&String> = expected
+            .keys()
+            .chain(found.keys())
+            .filter(|key| found.get(*key) != expected.get(*key))
+            .collect();
+        assert!(differ.is_empty(), "{what}, {file}: {differ:?}");
     }
-}
-
-/// Step and loss of every training step.
-fn losses(run: &Path) -> Vec<(u64, f64)> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines
-        .filter(|line| line["split"] == "train")
-        .map(|line| (line["step"].as_u64().unwrap(), line["loss"].as_f64().unwrap()))
-        .collect()
-}
-
-/// Bits of every parameter and running statistic, averaged weights included.
-fn weights(run: &Path) -> Vec<u32> {
-    let loaded = run::load(run, &device()).unwrap();
-    let mut bits = Bits(Vec::new());
-    loaded.model.visit(&mut bits);
-    loaded.ema.expect("the recipe averages").visit(&mut bits);
-    bits.0
-}
-
-struct Bits(Vec<u32>);
-
-impl ModuleVisitor for Bits {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.extend(param.val().into_data().iter::<f32>().map(f32::to_bits));
-    }
-}
-
-/// Moments and step counts of the optimiser after `step`, by parameter path: parameters have ids of their own in every
-/// run, and the order of a record is left to chance.
-fn moments(run: &Path, step: usize) -> BTreeMap<String, Vec<u8>> {
-    let file = run.join(format!("checkpoints/step-{step:08}/optim.bpk"));
-    let record = burn_pack::Reader::from_file(file).unwrap();
-    let name = |key: &str| {
-        let (id, field) = key.split_once('.').unwrap();
-        format!("{}.{field}", record.metadata()[id])
-    };
-    let tensors = record
-        .tensor_names()
-        .into_iter()
-        .map(|key| (name(key), record.tensor_data(key).unwrap()));
-    let scalars = record
-        .scalars()
-        .iter()
-        .map(|(key, value)| (name(key), format!("{value:?}").into_bytes()));
-    tensors.chain(scalars).collect()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -104,13 +74,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-#[test]
-fn a_run_killed_after_any_checkpoint_goes_on_as_if_it_had_not_been() {
+/// `holds`: parts of what a checkpoint of this recipe consists of.
+fn assert_a_killed_run_continues(recipe: &ResolvedRecipe, holds: &[&str]) {
     let parent = TempDir::new().unwrap();
-    let straight = run::train(&recipe(), &device(), &options(&parent)).unwrap();
+    let straight = run::train(recipe, &device(), &options(&parent)).unwrap();
     assert_eq!(straight.outcome, Outcome::Finished);
-    assert_eq!(losses(&straight.run_dir).len(), 12);
-    let expected = weights(&straight.run_dir);
+    assert_eq!(logged(&straight.run_dir, "train").len(), 12);
+    let saved = record(&straight.run_dir, 12, "model.bpk");
+    for part in holds {
+        assert!(saved.keys().any(|key| key.contains(part)), "{part}: {:?}", saved.keys());
+    }
 
     // After two whole epochs, and in the middle of an epoch.
     for step in [6, 8] {
@@ -123,23 +96,17 @@ fn a_run_killed_after_any_checkpoint_goes_on_as_if_it_had_not_been() {
         }
         let resumed = run::resume(&killed, &device(), &options(&parent)).unwrap();
         assert_eq!((resumed.step, resumed.outcome), (12, Outcome::Finished));
-        assert_eq!(losses(&killed), losses(&straight.run_dir), "after step {step}");
-        assert!(weights(&killed) == expected, "weights after step {step}");
-        assert!(
-            moments(&killed, 12) == moments(&straight.run_dir, 12),
-            "moments after step {step}"
-        );
+        assert_same(&killed, &straight.run_dir, &format!("killed after step {step}"));
         assert_eq!(resumed.best, straight.best);
         assert_eq!(resumed.pairs_seen, straight.pairs_seen);
     }
 }
 
-#[test]
-fn a_run_interrupted_twice_in_an_epoch_ends_where_an_uninterrupted_one_does() {
+fn assert_an_interrupted_run_continues(recipe: &ResolvedRecipe) {
     let parent = TempDir::new().unwrap();
-    let straight = run::train(&recipe(), &device(), &options(&parent)).unwrap();
+    let straight = run::train(recipe, &device(), &options(&parent)).unwrap();
 
-    let first = run::train(&recipe(), &device(), &stopped(&parent)).unwrap();
+    let first = run::train(recipe, &device(), &stopped(&parent)).unwrap();
     assert_eq!((first.step, first.outcome), (1, Outcome::Interrupted));
     run::load(&first.run_dir, &device()).unwrap();
     let second = run::resume(&first.run_dir, &device(), &stopped(&parent)).unwrap();
@@ -147,33 +114,46 @@ fn a_run_interrupted_twice_in_an_epoch_ends_where_an_uninterrupted_one_does() {
     let last = run::resume(&first.run_dir, &device(), &options(&parent)).unwrap();
     assert_eq!((last.step, last.outcome), (12, Outcome::Finished));
 
-    assert_eq!(losses(&first.run_dir), losses(&straight.run_dir));
-    assert!(weights(&first.run_dir) == weights(&straight.run_dir));
-    let (expected, found) = (moments(&straight.run_dir, 12), moments(&first.run_dir, 12));
-    assert!(
-        expected.keys().any(|key| key.contains("moment")),
-        "{:?}",
-        expected.keys()
-    );
-    assert!(found == expected);
+    assert_same(&first.run_dir, &straight.run_dir, "interrupted twice");
+}
+
+#[test]
+fn a_run_killed_after_any_checkpoint_goes_on_as_if_it_had_not_been() {
+    assert_a_killed_run_continues(&clip(), &["model.", "ema."]);
+}
+
+#[test]
+fn a_killed_run_of_albef_goes_on_as_if_it_had_not_been() {
+    let queue = [
+        "queue.text_embeds",
+        "queue.image_ids",
+        "queue.caption_ids",
+        "queue.next_row",
+    ];
+    assert_a_killed_run_continues(&albef(), &[&["model.", "momentum."], &queue[..]].concat());
+}
+
+#[test]
+fn a_run_interrupted_twice_in_an_epoch_ends_where_an_uninterrupted_one_does() {
+    assert_an_interrupted_run_continues(&clip());
+}
+
+#[test]
+fn an_interrupted_run_of_albef_ends_where_an_uninterrupted_one_does() {
+    assert_an_interrupted_run_continues(&albef());
 }
 
 #[test]
 fn a_run_stopped_at_the_end_of_an_epoch_still_validates_it() {
     let parent = TempDir::new().unwrap();
-    let mut recipe = recipe();
+    let mut recipe = clip();
     recipe.recipe.loader.batches_per_epoch = Some(1);
     recipe.recipe.run.num_steps = Some(2);
     recipe.recipe.run.valid_every_epochs = 1;
     let stopped = run::train(&recipe, &device(), &stopped(&parent)).unwrap();
     assert_eq!((stopped.step, &stopped.best), (1, &None));
     run::resume(&stopped.run_dir, &device(), &options(&parent)).unwrap();
-    let text = fs::read_to_string(stopped.run_dir.join("metrics.jsonl")).unwrap();
-    let validated: Vec<u64> = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|line| line["split"] == "valid")
-        .map(|line| line["step"].as_u64().unwrap())
-        .collect();
+    let validations = logged(&stopped.run_dir, "valid");
+    let validated: Vec<u64> = validations.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(validated, [1, 2]);
 }

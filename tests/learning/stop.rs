@@ -4,20 +4,13 @@ use std::fs;
 
 use tempfile::TempDir;
 use twinflame::train::recipe::ResolvedRecipe;
-use twinflame::train::run::{self, CheckpointError, Display, Outcome, RunError, RunFolder, RunOptions};
+use twinflame::train::run::{self, CheckpointError, Outcome, RunError, RunFolder};
 use twinflame_tests::device;
 
-fn recipe(set: &[&str]) -> ResolvedRecipe {
-    let set: Vec<String> = set.iter().map(|argument| (*argument).to_owned()).collect();
-    ResolvedRecipe::load("tiny", &set).unwrap()
-}
+use crate::runs::options;
 
-fn options(parent: &TempDir) -> RunOptions {
-    RunOptions {
-        runs_dir: parent.path().to_owned(),
-        display: Display::Quiet,
-        ..RunOptions::default()
-    }
+fn recipe(set: &[&str]) -> ResolvedRecipe {
+    crate::runs::recipe("tiny", set)
 }
 
 #[test]

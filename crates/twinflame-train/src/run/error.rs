@@ -40,6 +40,14 @@ pub enum RunError {
     /// The optimiser.
     #[error(transparent)]
     Optim(#[from] OptimError),
+    /// The weights to start from cannot be loaded.
+    #[error("init.model: cannot start from {}", path.display())]
+    InitLoad {
+        /// The run or checkpoint.
+        path: PathBuf,
+        /// Why.
+        source: Box<RunError>,
+    },
     /// The weights to start from do not fit.
     #[error("init.model: {}: {message}", path.display())]
     Init {

@@ -54,12 +54,7 @@ impl Parts {
         let valid = ImageTextLoader::new(valid_source, plain, &config.loader, LoaderMode::Eval, config.seed)?;
         let num_steps = config.run.total_steps(train.num_batches());
         let schedule = config.optim.schedule(num_steps as u64, train.num_batches() as u64)?;
-        let mut task = build_task(recipe, &tokenizer, train.num_batches(), device)?;
-        if let Some(path) = &config.init.model {
-            let (started, note) = started_from(task, path, device)?;
-            task = started;
-            notes.push(note);
-        }
+        let task = build_task(recipe, &tokenizer, train.num_batches(), device)?;
         Ok(Self {
             optim: task.optimizer(&config.optim),
             warmup_steps: schedule.warmup_steps as usize,
@@ -70,6 +65,16 @@ impl Parts {
             num_steps,
             notes,
         })
+    }
+
+    /// The same with the weights that the recipe starts from, if it names any: how a run begins, not how it goes on.
+    pub(super) fn started(mut self, recipe: &ResolvedRecipe, device: &Device) -> Result<Self, RunError> {
+        if let Some(path) = &recipe.recipe.init.model {
+            let (task, note) = started_from(self.task, path, device)?;
+            self.task = task;
+            self.notes.push(note);
+        }
+        Ok(self)
     }
 
     /// The same with the weights, moments and position of a checkpoint.
@@ -121,7 +126,10 @@ pub(super) fn build_task(
 
 /// The task with the weights of another run, and what that did.
 fn started_from(task: Task, path: &Path, device: &Device) -> Result<(Task, String), RunError> {
-    let other = super::load(path, device)?;
+    let other = super::load(path, device).map_err(|error| RunError::InitLoad {
+        path: path.to_owned(),
+        source: Box::new(error),
+    })?;
     let wrong = |message: String| RunError::Init {
         path: path.to_owned(),
         message,

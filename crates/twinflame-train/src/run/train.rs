@@ -35,7 +35,7 @@ use crate::watchdog::Watchdog;
 /// # Errors
 /// Anything that [`RunError`] names. Data, model and device are checked before the folder is made.
 pub fn train(recipe: &ResolvedRecipe, device: &Device, options: &RunOptions) -> Result<RunSummary, RunError> {
-    let parts = Parts::build(recipe, device)?;
+    let parts = Parts::build(recipe, device)?.started(recipe, device)?;
     let folder = RunFolder::create(&options.runs_dir, &recipe.recipe.name)?;
     let origin = RunOrigin::now(
         recipe.source.clone(),

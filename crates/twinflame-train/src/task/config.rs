@@ -107,7 +107,7 @@ pub enum TaskError {
     /// Masked language modelling without the head for it.
     #[error(
         "task.mlm_weight is above 0, but the model has no head that predicts tokens: set task.mlm_weight = 0, or \
-         text_cfg.mlm_head = true in the model's configuration"
+         model.mlm_head = true"
     )]
     MissingMlmHead,
     /// The device lacks the float type.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -115,9 +114,9 @@ fn report(summary: &RunSummary) {
         ..
     } = summary;
     let run_dir = summary.run_dir.display();
-    let secs = Duration::from_secs(summary.elapsed.as_secs());
+    let secs = summary.elapsed.as_secs();
     match outcome {
-        Outcome::Finished => println!("trained {step} steps in {secs:?}: {run_dir}"),
+        Outcome::Finished => println!("trained {step} steps in {secs}s: {run_dir}"),
         Outcome::StoppedEarly => {
             println!("stopped after {step} of {num_steps} steps, validation no longer improves: {run_dir}")
         }
