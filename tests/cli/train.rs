@@ -75,6 +75,74 @@ fn a_run_ends_with_its_folder_and_can_be_resumed_by_it() {
     assert!(message.contains("is finished: it has done its 4 steps"), "{message}");
 }
 
+/// Names of the rows and columns of a table are stable, its figures are the tests' of learning and parity.
+fn assert_shows(text: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(text.contains(expected), "no {expected} in {text}");
+    }
+}
+
+#[test]
+fn a_run_ends_with_the_figures_of_its_test_sets() {
+    let folder = Folder::new();
+    let text = folder.success(&train(&["--set=run.num_steps=2"]));
+    assert_shows(
+        &text,
+        &[
+            "image to text",
+            "text to image",
+            "zero-shot",
+            "figures: runs/tiny-1/eval.json",
+        ],
+    );
+    assert!(folder.path().join("runs/tiny-1/retrieval.png").is_file());
+    // CLIP does not fuse: nothing to re-rank with.
+    assert!(!text.contains("re-ranked"), "{text}");
+}
+
+#[test]
+fn an_albef_ends_with_re_ranked_retrieval_and_swapped_captions() {
+    let folder = Folder::new();
+    let args = ["train", "tiny-albef", "--device=cpu", "--set=run.num_steps=2"];
+    let text = folder.success(&args);
+    assert_shows(
+        &text,
+        &[
+            "itc ",
+            "itm ",
+            "mlm ",
+            "itm acc ",
+            "mlm acc ",
+            "alpha 0.000",
+            "temp 0.0700",
+            "image to text, best 8 re-ranked",
+            "text to image, best 8 re-ranked",
+            "swapped captions",
+            "told apart by embeddings",
+            "by fusion",
+            "figures: runs/tiny-albef-1/eval.json",
+        ],
+    );
+    let json = fs::read_to_string(folder.path().join("runs/tiny-albef-1/eval.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let known = &json["sets"][0];
+    assert_eq!(known["rerank"]["k"], 8);
+    assert_eq!(known["rerank"]["retrieval"]["num_images"], 32);
+    assert_eq!(known["counterparts"]["num_pairs"], 96);
+    assert!(known["counterparts"]["itm"].is_f64() && known["counterparts"]["itc"].is_f64());
+
+    // The same figures when asked for later, and none of the second stage when turned off.
+    let again = folder.success(&["eval", "runs/tiny-albef-1", "--device=cpu", "-o", "again"]);
+    let figures = fs::read_to_string(folder.path().join("again/eval.json")).unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&figures).unwrap()["sets"],
+        json["sets"]
+    );
+    assert_shows(&again, &["best 8 re-ranked", "by fusion"]);
+    let text = folder.success(&[&args[..], &["--set=eval.rerank_k=0"]].concat());
+    assert!(!text.contains("re-ranked") && text.contains("by fusion"), "{text}");
+}
+
 #[test]
 fn a_killed_run_leaves_a_checkpoint_that_continues() {
     let folder = Folder::new();
@@ -119,12 +187,16 @@ fn recipes_are_listed_and_what_is_shown_can_be_trained() {
     let folder = Folder::new();
     let text = folder.success(&["recipes"]);
     for name in [
+        "albef-base",
+        "albef-emoji",
+        "albef-retrieval",
         "emoji-clip",
         "emoji-clip-transformer",
         "emoji-clip-vit",
         "emoji-siglip",
         "folder-clip",
         "tiny",
+        "tiny-albef",
     ] {
         assert!(text.contains(name), "{name} is missing from\n{text}");
     }
@@ -143,7 +215,7 @@ fn recipes_are_listed_and_what_is_shown_can_be_trained() {
 #[test]
 fn mistakes_in_a_recipe() {
     let folder = Folder::new();
-    assert_snapshot!(folder.failure(&["train", "emoji-clp"]), @"error: no recipe is called `emoji-clp`; did you mean `emoji-clip`? (embedded: emoji-clip, emoji-clip-transformer, emoji-clip-vit, emoji-siglip, folder-clip, tiny; a recipe of your own is given by the path of its .toml file)");
+    assert_snapshot!(folder.failure(&["train", "emoji-clp"]), @"error: no recipe is called `emoji-clp`; did you mean `emoji-clip`? (embedded: emoji-clip, albef-base, albef-emoji, albef-retrieval, emoji-clip-transformer, emoji-clip-vit, emoji-siglip, folder-clip, tiny, tiny-albef; a recipe of your own is given by the path of its .toml file)");
     assert_snapshot!(folder.failure(&["train", "no/such.toml"]), @r"
     error: cannot read the recipe no/such.toml
       because: No such file or directory (os error 2)
@@ -159,6 +231,48 @@ fn mistakes_in_a_recipe() {
     error: mine.toml, line 42: task.ema: unknown field `ema`, expected one of `loss`, `targets`, `micro_batch_size`, `ema_decay`, `max_grad_norm`, `precision`; did you mean `ema_decay`?
       42 | ema = 0.9
     ");
+}
+
+#[test]
+fn mistakes_in_a_recipe_of_albef() {
+    let folder = Folder::new();
+    let recipe = folder.success(&["recipes", "show", "tiny-albef"]);
+    let clips = "kind = \"clip\"\nvocab_size = 1024";
+    folder.write(
+        "words.toml",
+        recipe.replace("kind = \"bert\"\nvocab = \"scenes\"", clips),
+    );
+    assert_snapshot!(folder.failure(&["train", "words.toml"]), @r#"
+    error: words.toml, line 13: task.kind = "albef" needs a tokenizer with padding, class and mask tokens: set tokenizer.kind = "bert"
+      13 | kind = "clip"
+    "#);
+    assert_snapshot!(folder.failure(&["train", "tiny-albef", "--set=task.kind=clip"]), @r#"error: --set task.kind=clip: task.kind and model.name are of two kinds: "clip" trains a CLIP, "albef" an ALBEF"#);
+    folder.write(
+        "key.toml",
+        recipe.replace("kind = \"albef\"", "kind = \"albef\"\nmomentun = 0.9"),
+    );
+    assert_snapshot!(folder.failure(&["train", "key.toml"]), @r"
+    error: key.toml, line 48: task.momentun: unknown field `momentun`, expected one of `itc_weight`, `itm_weight`, `mlm_weight`, `targets`, `hard_negatives`, `alpha`, `alpha_ramp_epochs`, `momentum`, `momentum_per`, `momentum_batch_size`, `mlm_probability`, `clamp_temp`, `max_grad_norm`, `precision`; did you mean `momentum`?
+      48 | momentun = 0.9
+    ");
+    assert_snapshot!(folder.failure(&["train", "tiny-albef", "--set=model.mlm_head=false"]), @r"
+    error: tiny-albef, line 46: task.mlm_weight is above 0, but the model has no head that predicts tokens: set task.mlm_weight = 0, or model.mlm_head = true
+      46 | [task]
+    ");
+    assert_snapshot!(folder.failure(&["train", "tiny-albef", "--set=task.alpha=1.5"]), @"error: --set task.alpha=1.5: task.alpha = 1.5 is out of range: it must be in [0, 1]");
+    assert_snapshot!(folder.failure(&["train", "tiny-albef", "--set=model.quick_gelu=true"]), @"error: --set model.quick_gelu=true: model.quick_gelu is not a setting of this kind of model: leave it out");
+    assert_snapshot!(folder.failure(&["train", "tiny", "--set=model.queue_size=64"]), @"error: --set model.queue_size=64: model.queue_size is not a setting of this kind of model: leave it out");
+    let missing = folder.failure(&["train", "tiny-albef", "--device=cpu", "--set=init.model=runs/none"]);
+    // The first line names the device.
+    let (_, message) = missing.split_once('\n').unwrap();
+    assert_snapshot!(message, @r"
+    error: init.model: cannot start from runs/none
+      because: there is no checkpoint in runs/none: give a run folder (runs/<name>-<n>) or one of its checkpoints/step-<n>
+    ");
+    assert!(
+        !folder.path().join("runs").exists(),
+        "a run that cannot start leaves no folder"
+    );
 }
 
 #[test]

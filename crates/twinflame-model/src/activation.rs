@@ -125,12 +125,12 @@ mod tests {
             let x = Tensor::<1>::from_floats(INPUT, &device).require_grad();
             let grads = function(x.clone()).sum().backward();
             let expected: [f32; 6] = [
-                -0.085_231_80,
+                -0.085_231_8,
                 -0.083_315_47,
                 0.132_504_87,
-                0.867_495_12,
-                1.083_315_47,
-                1.085_231_80,
+                0.867_495_1,
+                1.083_315_5,
+                1.085_231_8,
             ];
             x.grad(&grads)
                 .unwrap()

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use burn::tensor::{Bool, Int, Tensor};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
-use twinflame_data::EvalSet;
 use twinflame_model::{
     Albef,
     text::{ImageMemory, Readout},
@@ -77,7 +76,6 @@ impl Matches {
 pub fn rerank(
     encoder: &Encoder<'_>,
     albef: &Albef,
-    set: &EvalSet,
     embeddings: &SetEmbeddings<'_>,
     k: usize,
     ks: &[usize],
@@ -92,8 +90,8 @@ pub fn rerank(
     for (caption, hits) in of_captions.iter().enumerate() {
         indices(hits).for_each(|image| wanted[image].push(caption));
     }
-    let texts = encode(encoder, albef, set.captions());
-    let matches = fuse(encoder, albef, set, embeddings, &texts, wanted, progress)?;
+    let texts = encode(encoder, albef, embeddings.set().captions());
+    let matches = fuse(encoder, albef, embeddings, &texts, wanted, progress)?;
 
     let hidden = ProgressBar::hidden();
     let caption_to_image = embeddings.caption_to_image();
@@ -124,12 +122,12 @@ pub fn rerank(
 pub fn counterparts(
     encoder: &Encoder<'_>,
     albef: Option<&Albef>,
-    set: &EvalSet,
     embeddings: &SetEmbeddings<'_>,
 ) -> Result<Option<CounterpartReport>, EvalError> {
     // Where an image is among those that could be read.
     let place = |row: usize| embeddings.images.rows.binary_search(&row).ok();
-    let pairs: Vec<(usize, &str, &str)> = set
+    let pairs: Vec<(usize, &str, &str)> = embeddings
+        .set()
         .counterparts()
         .iter()
         .filter_map(|pair| Some((place(pair.image)?, pair.caption.as_str(), pair.swapped.as_str())))
@@ -156,7 +154,7 @@ pub fn counterparts(
             for (index, (place, ..)) in pairs.iter().enumerate() {
                 wanted[*place].extend([2 * index, 2 * index + 1]);
             }
-            let matches = fuse(encoder, albef, set, embeddings, &texts, wanted, &hidden)?;
+            let matches = fuse(encoder, albef, embeddings, &texts, wanted, &hidden)?;
             let scores: Vec<f32> = pairs
                 .iter()
                 .enumerate()
@@ -208,7 +206,6 @@ pub fn reranked(
 fn fuse(
     encoder: &Encoder<'_>,
     albef: &Albef,
-    set: &EvalSet,
     embeddings: &SetEmbeddings<'_>,
     texts: &EncodedTexts,
     wanted: Vec<Vec<usize>>,
@@ -226,7 +223,7 @@ fn fuse(
         })
         .collect();
     let pairs_at_a_time = encoder.loader.batch_size.max(1);
-    encoder.load_images(Arc::new(set.clone()), progress, |rows, input| {
+    encoder.load_images(Arc::new(embeddings.set().clone()), progress, |rows, input| {
         let states = albef.encoders.image_states(input);
         let memory = albef.encoders.text_encoder.image_memory(states);
         // Where each image is in the batch and in the set.

@@ -41,6 +41,11 @@ impl<'a> SetEmbeddings<'a> {
         })
     }
 
+    /// The set that was embedded.
+    pub(super) fn set(&self) -> &'a EvalSet {
+        self.set
+    }
+
     /// `[num_images, embed_dim]`, rows of length 1: the images that could be read.
     pub(super) fn image_embeds(&self) -> Tensor<2> {
         self.image_embeds.clone()

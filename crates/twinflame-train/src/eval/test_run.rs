@@ -288,7 +288,7 @@ impl Candidate<'_> {
         let rerank = match albef {
             Some(albef) if config.rerank_k > 0 => {
                 let k = config.rerank_k;
-                Some(rerank(&self.encoder, albef, &set.set, embeddings, k, ks, progress)?)
+                Some(rerank(&self.encoder, albef, embeddings, k, ks, progress)?)
             }
             _ => None,
         };
@@ -322,7 +322,7 @@ impl Candidate<'_> {
             unreadable: (bad.total() > 0).then(|| bad.to_string()),
             retrieval: Some(embeddings.retrieval(ks)?),
             rerank,
-            counterparts: counterparts(&self.encoder, albef, &set.set, embeddings)?,
+            counterparts: counterparts(&self.encoder, albef, embeddings)?,
             classification,
         })
     }
