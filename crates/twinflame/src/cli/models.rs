@@ -60,8 +60,10 @@ fn albef_table(presets: &[Preset<AlbefConfig>]) -> Table {
     table
 }
 
-/// What there is to say about an ALBEF.
-const ALBEF_LINES: &[(&str, fn(&AlbefConfig) -> String)] = &[
+/// Name and value of something that is said about an ALBEF.
+type AlbefLine = (&'static str, fn(&AlbefConfig) -> String);
+
+const ALBEF_LINES: &[AlbefLine] = &[
     ("image tower", |config| image_tower(&config.vision_cfg)),
     ("pixels", |config| config.vision_cfg.image_size.to_string()),
     ("text layers", |config| {

@@ -43,7 +43,7 @@ pub(super) struct BenchArgs {
 ///
 /// # Errors
 ///
-/// If there is no such model or device, or the device lacks the precision.
+/// If there is no such model or device, the device lacks the precision, or an ALBEF is asked to run in micro-batches.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let config = ModelConfig::named(&args.model)?;
     let selected = args.device.select()?;

@@ -8,22 +8,12 @@ use twinflame_model::{AlbefConfig, ClipConfig, DropoutTable, ModelConfig};
 use twinflame_train::precision::Precision;
 use twinflame_train::task::{AlbefTask, AlbefTaskConfig, AlbefTexts, ClipTask, ClipTaskConfig};
 
-/// Ids of `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]` and `[MASK]` in BERT's vocabulary, ordinary ids follow.
-const BERT_IDS: BertIds = BertIds {
-    pad: 0,
-    unk: 100,
-    cls: 101,
-    sep: 102,
-    mask: 103,
-};
-
-struct BertIds {
-    pad: i32,
-    unk: i32,
-    cls: i32,
-    sep: i32,
-    mask: i32,
-}
+// Special tokens of BERT's vocabulary; ordinary words follow.
+const PAD_ID: i32 = 0;
+const UNK_ID: i32 = 100;
+const CLS_ID: i32 = 101;
+const SEP_ID: i32 = 102;
+const MASK_ID: i32 = 103;
 
 /// What to time.
 #[derive(Clone, Debug)]
@@ -75,7 +65,7 @@ impl Workload {
         };
         let dropout = config.text_cfg.dropout;
         let texts = AlbefTexts {
-            pad_id: BERT_IDS.pad,
+            pad_id: PAD_ID,
             masking: masking(config),
             dropout: (dropout > 0.0)
                 .then(|| DropoutTable::new(dropout, 0, &device))
@@ -115,9 +105,9 @@ impl Workload {
             // The largest id ends a text.
             ModelConfig::Clip(_) if position == context_length - 1 => vocab_size - 1,
             ModelConfig::Clip(_) => scattered(index) % (vocab_size - 1),
-            ModelConfig::Albef(_) if position == 0 => return BERT_IDS.cls,
+            ModelConfig::Albef(_) if position == 0 => return CLS_ID,
             ModelConfig::Albef(_) => {
-                let first = BERT_IDS.mask as usize + 1;
+                let first = MASK_ID as usize + 1;
                 first + scattered(index) % vocab_size.saturating_sub(first).max(1)
             }
         };
@@ -151,20 +141,13 @@ fn albef_pair_flops(config: &AlbefConfig, batch_size: usize) -> u64 {
 
 /// Which tokens of a text are hidden.
 fn masking(config: &AlbefConfig) -> MlmMasking {
-    let BertIds {
-        pad,
-        unk,
-        cls,
-        sep,
-        mask,
-    } = BERT_IDS;
     let text = &config.text_cfg;
     MlmMasking::new(
         AlbefTaskConfig::default().mlm_probability,
         text.context_length,
         text.vocab_size,
-        mask,
-        [pad, unk, cls, sep],
+        MASK_ID,
+        [PAD_ID, UNK_ID, CLS_ID, SEP_ID],
     )
 }
 
@@ -201,7 +184,7 @@ mod tests {
     fn an_albef_batch_starts_each_text_once_and_pads_none() {
         let batch = workload("tiny-albef", 3).synthetic_batch();
         for text in batch.tokens.chunks(16) {
-            assert_eq!(text[0], BERT_IDS.cls);
+            assert_eq!(text[0], CLS_ID);
             assert!(text[1..].iter().all(|id| (104..1024).contains(id)), "{text:?}");
         }
     }
