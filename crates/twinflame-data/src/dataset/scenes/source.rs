@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 
@@ -104,10 +105,15 @@ impl Source for ScenesSource {
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
         let (scene, caption) = self.draw_description(index, rng);
+        // A new scene is another thing than the one that had this index in the last pass.
+        let image_id = match self.is_fresh() {
+            true => rng.random::<u64>().cast_signed(),
+            false => self.image_id(index),
+        };
         Ok(Draw {
             image: self.generator.paint(&scene),
             caption,
-            image_id: self.image_id(index),
+            image_id,
         })
     }
 

@@ -37,6 +37,13 @@ fn training_draws_new_scenes_or_the_same_ones() {
     let fresh = open(&config(ScenesSplit::Train));
     assert_eq!(captions(&fresh, 1), captions(&fresh, 1));
     assert_ne!(captions(&fresh, 1).0, captions(&fresh, 2).0);
+    // In training, what has one index in two passes is two scenes.
+    let id = |seed| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        fresh.draw(7, &mut rng).unwrap().image_id
+    };
+    assert_eq!(id(1), id(1));
+    assert_ne!(id(1), id(2));
     let same = open(&ScenesConfig {
         fresh: false,
         ..config(ScenesSplit::Train)
