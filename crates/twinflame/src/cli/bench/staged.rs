@@ -89,3 +89,56 @@ impl StagedStep for AlbefTask {
             .follow(batch)
     }
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+    use twinflame_model::ModelConfig;
+    use twinflame_train::precision::Precision;
+
+    use super::super::workload::Workload;
+    use super::*;
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter().collect()
+    }
+
+    #[test]
+    fn an_albef_step_by_stages_changes_what_a_whole_step_changes() {
+        let workload = Workload {
+            config: ModelConfig::named("tiny-albef").unwrap(),
+            batch_size: 4,
+            micro_batch_size: None,
+            steps: 1,
+            precision: Precision::F32,
+        };
+        let ModelConfig::Albef(config) = &workload.config else {
+            panic!("tiny-albef is an ALBEF");
+        };
+        let batch = workload.synthetic_batch();
+        let task = || workload.albef_task(config, &Device::flex()).unwrap();
+        let state = |task: &AlbefTask| {
+            [
+                values(task.model.encoders.text_proj.weight.val()),
+                values(task.momentum.text_proj.weight.val()),
+                values(task.queue.text_embeds.val()),
+            ]
+        };
+
+        let whole = task();
+        let before = state(&whole);
+        let mut optimizer = whole.optimizer();
+        let output = whole.step(batch.clone());
+        let whole = state(&whole.optimize(&mut optimizer, LEARNING_RATE.into(), output.grads));
+
+        let staged = task();
+        let mut optimizer = staged.optimizer();
+        let (grads, entries) = staged.gradients_of(staged.score_all(staged.upload_all(&batch)));
+        let staged = state(&staged.update(&mut optimizer, grads, entries));
+
+        assert_eq!(whole, staged);
+        for (before, after) in before.iter().zip(&staged) {
+            assert_ne!(before, after);
+        }
+    }
+}
