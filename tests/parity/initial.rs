@@ -172,6 +172,7 @@ fn initial_spread_of_albef() {
     config.init_std = AlbefConfig::named("albef-base").unwrap().init_std;
     (config.vision_cfg.patch_size, config.vision_cfg.layers) = (Some(8), Layers::Depth(4));
     (config.text_cfg.text_layers, config.text_cfg.vocab_size) = (2, 2048);
+    (config.text_cfg.width, config.text_cfg.heads) = (128, 4);
     let spread = spread_of(&config.init(5, &twinflame_tests::device()));
     // Everything of DeiT and BERT is normal with 0.02, but for DeiT's patches.
     let image = |name: &str| format!("encoders.image_encoder.{name}");

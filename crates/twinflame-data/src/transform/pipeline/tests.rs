@@ -25,7 +25,7 @@ fn wild(size: usize) -> TransformConfig {
         affine: Some(AffineConfig {
             scale: [0.5, 1.2],
             rotation_degrees: 15.0,
-            translate: 0.1,
+            ..AffineConfig::default()
         }),
         flip_probability: 0.5,
         rand_augment: Some(RandAugmentConfig::default()),
