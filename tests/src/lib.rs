@@ -20,9 +20,3 @@ pub fn device() -> Device {
         Err(error) => panic!("{DEVICE_VARIABLE}={name}: {error}"),
     }
 }
-
-/// Whether the tests compute on a software rasteriser, which is some 40 times slower than the
-/// processor: tests that train keep to fewer steps there.
-pub fn is_software() -> bool {
-    env::var(DEVICE_VARIABLE).is_ok_and(|name| name.ends_with(":cpu"))
-}

@@ -45,7 +45,7 @@ fn gelu_of_erf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// Whether burn differentiates its GELU exactly on this device.
 ///
 /// burn 0.22 falls back to the derivative of the tanh approximation wherever a backend has none of its own, which is
-/// off by up to 1e-3; the value is exact everywhere. Which backends those are is asked of them, once per device.
+/// off by up to 9e-4; the value is exact everywhere. Which backends those are is asked of them, once per device.
 fn has_exact_gradient(device: &Device) -> bool {
     static KNOWN: Mutex<Vec<(Device, bool)>> = Mutex::new(Vec::new());
     let find = |known: &[(Device, bool)]| known.iter().find(|(of, _)| of == device).map(|(_, exact)| *exact);

@@ -1,17 +1,14 @@
 //! Either kind of model, for everything that works with both.
 
-use burn::{
-    module::Module,
-    tensor::{Device, Int, Tensor},
-};
-use serde::{Deserialize, Serialize};
+use burn::tensor::{Device, Int, Tensor};
+use serde::Serialize;
 
 use crate::{
-    Albef, AlbefConfig, Clip, ClipConfig, ConfigError, ImageInput, Layers, Pass, albef_presets, presets, presets::find,
+    Albef, AlbefConfig, Clip, ClipConfig, ConfigError, ImageInput, Pass, albef_presets, presets, presets::find,
 };
 
 /// What a model looks like. Its JSON is that of the configuration of its kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::large_enum_variant, reason = "one value per run")]
 pub enum ModelConfig {
@@ -54,7 +51,7 @@ impl ModelConfig {
     /// If the text is not JSON, has an unknown, missing or mistyped key, or describes no model.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
         let value: serde_json::Value = serde_json::from_str(json).map_err(ConfigError::Json)?;
-        // Only ALBEF has a queue; an untagged enum would answer a typo with "matches no variant".
+        // Only ALBEF has a queue. Trying one kind after the other would answer a typo with "matches no variant".
         match value.get("queue_size") {
             Some(_) => AlbefConfig::from_json(json).map(Self::Albef),
             None => ClipConfig::from_json(json).map(Self::Clip),
@@ -107,23 +104,11 @@ impl ModelConfig {
             Self::Albef(config) => config.embed_dim,
         }
     }
-
-    /// Whether the image encoder is a vision transformer.
-    #[must_use]
-    pub fn has_patches(&self) -> bool {
-        match self {
-            Self::Clip(config) => matches!(config.vision_cfg.layers, Layers::Depth(_)),
-            Self::Albef(_) => true,
-        }
-    }
 }
 
 /// A model of either kind.
-#[derive(Module, Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "one value per run; boxing would add a level to every parameter path"
-)]
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one value per run")]
 pub enum Model {
     /// Two encoders.
     Clip(Clip),

@@ -43,6 +43,21 @@ pub fn clip_global_norm<M: Module>(grads: GradientsParams, module: &M, max_norm:
     }
 }
 
+/// [`clip_global_norm`] where a limit is set; the norm is `None` where none is.
+pub(crate) fn clip_to<M: Module>(
+    grads: GradientsParams,
+    module: &M,
+    max_norm: Option<f64>,
+) -> (GradientsParams, Option<Tensor<1>>) {
+    match max_norm {
+        Some(max_norm) => {
+            let clipped = clip_global_norm(grads, module, max_norm);
+            (clipped.grads, Some(clipped.norm))
+        }
+        None => (grads, None),
+    }
+}
+
 struct Squares<'a> {
     grads: &'a GradientsParams,
     sums: Vec<Tensor<1>>,

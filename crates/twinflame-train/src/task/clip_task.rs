@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     ema::{averaged_copy, update_average},
-    grad_norm::clip_global_norm,
+    grad_norm::clip_to,
     metric::{MetricSpec, spec},
     precision::Precision,
 };
@@ -302,13 +302,7 @@ impl TrainStep for ClipTask {
     fn step(&self, batch: ImageTextBatch) -> TrainOutput<StepOutput> {
         let StepGradients { grads, score } = self.gradients(&self.host_inputs(&batch), &self.targets(&batch));
         // Here and not in `optimize`, which has no way to report the norm.
-        let (grads, norm) = match self.config().max_grad_norm {
-            Some(max_norm) => {
-                let clipped = clip_global_norm(grads, &self.model, max_norm);
-                (clipped.grads, Some(clipped.norm))
-            }
-            None => (grads, None),
-        };
+        let (grads, norm) = clip_to(grads, &self.model, self.config().max_grad_norm);
         let mut numbers = matching(score).to_vec();
         numbers.push((&spec::LOGIT_SCALE, self.model.logit_scale.val().exp()));
         numbers.extend(norm.map(|norm| (&spec::GRAD_NORM, norm)));

@@ -90,6 +90,14 @@ pub enum TaskError {
          model.init_logit_scale (ln 10 = 2.302585)"
     )]
     MissingLogitBias,
+    /// No range of temperatures.
+    #[error("task.temp_range = [{low}, {high}] is no range: it must be two temperatures, 0 < low <= high")]
+    TempRange {
+        /// What was given first.
+        low: f64,
+        /// What was given second.
+        high: f64,
+    },
     /// The model is of another kind than the task.
     #[error("task.kind and model.name are of two kinds: \"clip\" trains a CLIP, \"albef\" an ALBEF")]
     OtherModel,
@@ -133,15 +141,18 @@ impl ClipTaskConfig {
         if let Some(decay) = self.ema_decay {
             require("ema_decay", decay, (0.0..1.0).contains(&decay), "in [0, 1)")?;
         }
-        match self.max_grad_norm {
-            Some(norm) => require(
-                "max_grad_norm",
-                norm,
-                norm.is_finite() && norm > 0.0,
-                "finite and above 0",
-            ),
-            None => Ok(()),
+        require_norm(self.max_grad_norm)
+    }
+}
+
+/// An error unless the largest norm of the gradient, if there is one, is a length.
+pub(super) fn require_norm(max_grad_norm: Option<f64>) -> Result<(), TaskError> {
+    match max_grad_norm {
+        Some(norm) => {
+            let fine = norm.is_finite() && norm > 0.0;
+            require("max_grad_norm", norm, fine, "finite and above 0")
         }
+        None => Ok(()),
     }
 }
 

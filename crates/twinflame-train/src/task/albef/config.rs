@@ -1,7 +1,10 @@
 use serde::{Deserialize, Serialize};
 use twinflame_model::{albef::TEMP_RANGE, loss::albef::HardNegatives};
 
-use super::super::{TargetKind, TaskError, config::require};
+use super::super::{
+    TargetKind, TaskError,
+    config::{require, require_norm},
+};
 use crate::precision::Precision;
 
 /// Settings of an [`AlbefTask`](super::AlbefTask). The defaults are the reference's for pre-training.
@@ -116,18 +119,10 @@ impl AlbefTaskConfig {
         let masked = self.mlm_probability;
         require("mlm_probability", masked, masked > 0.0 && masked < 1.0, "in (0, 1)")?;
         let [low, high] = self.temp_range;
-        let is_range = low > 0.0 && low <= high && high.is_finite();
-        let allowed = "two temperatures, 0 < low <= high";
-        require("temp_range", low, is_range, allowed)?;
-        match self.max_grad_norm {
-            Some(norm) => require(
-                "max_grad_norm",
-                norm,
-                norm.is_finite() && norm > 0.0,
-                "finite and above 0",
-            ),
-            None => Ok(()),
+        if !(low > 0.0 && low <= high && high.is_finite()) {
+            return Err(TaskError::TempRange { low, high });
         }
+        require_norm(self.max_grad_norm)
     }
 
     /// Share of the momentum encoders that a step of `batch` pairs keeps.
@@ -192,7 +187,7 @@ mod tests {
         assert!(broken(|c| c.itm_weight = -1.0).starts_with("task.itm_weight = -1 is out of range"));
         assert!(broken(|c| c.alpha = 1.5).contains("task.alpha = 1.5"));
         assert!(broken(|c| c.momentum = 1.0).contains("task.momentum = 1 "));
-        assert!(broken(|c| c.temp_range = [0.5, 0.1]).contains("task.temp_range"));
+        assert!(broken(|c| c.temp_range = [0.5, 0.1]).contains("task.temp_range = [0.5, 0.1]"));
         assert!(broken(|c| c.mlm_probability = 0.0).contains("task.mlm_probability = 0 "));
         let off = |c: &mut AlbefTaskConfig| (c.itc_weight, c.itm_weight, c.mlm_weight) = (0.0, 0.0, 0.0);
         assert!(broken(off).contains("nothing to learn"));

@@ -69,6 +69,12 @@ pub struct StepDropout {
     pub(super) momentum_mlm: Dropout,
 }
 
+/// Token ids and where they are padding, `[batch, tokens]` each.
+pub(super) struct PaddedTexts {
+    pub(super) ids: Tensor<2, Int>,
+    pub(super) mask_pad: Tensor<2, Bool>,
+}
+
 /// Whether a step learns from a batch or judges it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -83,10 +89,8 @@ impl AlbefTask {
     #[must_use]
     pub fn upload(&self, batch: &ImageTextBatch, purpose: Purpose) -> AlbefInputs {
         let (config, device) = (self.config(), self.device());
-        let pairs = batch.len();
-        let tokens = [pairs, batch.context_length];
-        let is_pad: Vec<bool> = batch.tokens.iter().map(|&id| id == self.texts().pad_id).collect();
-        let noise = match (config.hard_negatives, purpose) {
+        let (pixels, texts) = (self.upload_images(batch), self.upload_texts(batch));
+        let negatives = match (config.hard_negatives, purpose) {
             (HardNegatives::Sampled, Purpose::Train) => {
                 NegativeChoice::Sampled(GumbelNoise::draw(&batch.sample_seeds, &device))
             }
@@ -94,17 +98,34 @@ impl AlbefTask {
             _ => NegativeChoice::Hardest,
         };
         AlbefInputs {
-            pixels: upload_pixels(batch, 0..pairs, self.normalization(), &device),
-            ids: upload_matrix(batch.tokens.clone(), tokens, &device),
-            mask_pad: Tensor::from_data(TensorData::new(is_pad, tokens), &device),
+            pixels,
+            ids: texts.ids,
+            mask_pad: texts.mask_pad,
             image_ids: upload_ids(queue_ids(&batch.image_ids), &device),
             caption_ids: upload_ids(queue_ids(&batch.caption_ids), &device),
             masked: (config.mlm_weight > 0.0).then(|| self.mask(batch)),
-            negatives: noise,
+            negatives,
             dropout: match purpose {
                 Purpose::Train => self.draw_dropout(&batch.sample_seeds),
                 Purpose::Judge => None,
             },
+        }
+    }
+
+    /// `[batch, 3, height, width]`, normalised.
+    pub(super) fn upload_images(&self, batch: &ImageTextBatch) -> Tensor<4> {
+        upload_pixels(batch, 0..batch.len(), self.normalization(), &self.device())
+    }
+
+    pub(super) fn upload_texts(&self, batch: &ImageTextBatch) -> PaddedTexts {
+        let ids = upload_matrix(
+            batch.tokens.clone(),
+            [batch.len(), batch.context_length],
+            &self.device(),
+        );
+        PaddedTexts {
+            mask_pad: ids.clone().equal_elem(self.texts().pad_id),
+            ids,
         }
     }
 

@@ -15,10 +15,13 @@ use twinflame_model::{
 };
 
 use super::super::{Embeddings, ShownMetrics, StepOutput, TaskError, clip_task::update_value};
-use super::{AlbefScore, AlbefTaskConfig, inputs::Purpose};
+use super::{
+    AlbefScore, AlbefTaskConfig,
+    inputs::{PaddedTexts, Purpose},
+};
 use crate::{
     ema::{averaged_copy, update_average},
-    grad_norm::clip_global_norm,
+    grad_norm::clip_to,
     metric::{MetricSpec, spec},
     precision::Precision,
 };
@@ -196,12 +199,12 @@ impl AlbefTask {
     pub(in super::super) fn embed(&self, batch: &ImageTextBatch) -> Embeddings {
         let precision = self.config().precision;
         let encoders = precision.cast(&self.model.encoders.valid());
-        let inputs = self.upload(batch, Purpose::Judge);
-        let pixels = inputs.pixels.cast(precision.float_dtype());
+        let pixels = self.upload_images(batch).cast(precision.float_dtype());
+        let PaddedTexts { ids, mask_pad } = self.upload_texts(batch);
         let f32 = Precision::F32.float_dtype();
         Embeddings {
             images: encoders.encode_image(pixels).cast(f32),
-            texts: encoders.encode_text(inputs.ids, &inputs.mask_pad, None).cast(f32),
+            texts: encoders.encode_text(ids, &mask_pad, None).cast(f32),
         }
     }
 }
@@ -238,13 +241,7 @@ impl TrainStep for AlbefTask {
         let alpha = self.alpha(&batch);
         let score = self.score(&self.upload(&batch, Purpose::Train), alpha);
         let grads = self.backward(&score);
-        let (grads, norm) = match self.config().max_grad_norm {
-            Some(max_norm) => {
-                let clipped = clip_global_norm(grads, &self.model, max_norm);
-                (clipped.grads, Some(clipped.norm))
-            }
-            None => (grads, None),
-        };
+        let (grads, norm) = clip_to(grads, &self.model, self.config().max_grad_norm);
         let scored = score.entries.clone();
         *self.settings.scored.lock().unwrap_or_else(PoisonError::into_inner) = Some(scored);
         let mut numbers = numbers(score);

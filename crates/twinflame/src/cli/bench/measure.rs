@@ -215,13 +215,7 @@ mod tests {
     #[cfg(feature = "cpu")]
     #[test]
     fn a_step_has_parts_unless_it_runs_in_micro_batches() {
-        let mut workload = Workload {
-            config: ModelConfig::named("tiny-vit").unwrap(),
-            batch_size: 4,
-            micro_batch_size: None,
-            steps: 1,
-            precision: Precision::F32,
-        };
+        let mut workload = Workload::tiny("tiny-vit");
         let whole = Measurement::take(&workload, &Device::flex()).unwrap();
         assert!(whole.parts.is_some());
         assert!(whole.matmul_flops > 0.0);
@@ -233,13 +227,7 @@ mod tests {
     #[cfg(feature = "cpu")]
     #[test]
     fn a_step_of_albef_has_parts_and_no_micro_batches() {
-        let mut workload = Workload {
-            config: ModelConfig::named("tiny-albef").unwrap(),
-            batch_size: 4,
-            micro_batch_size: None,
-            steps: 1,
-            precision: Precision::F32,
-        };
+        let mut workload = Workload::tiny("tiny-albef");
         let whole = Measurement::take(&workload, &Device::flex()).unwrap();
         assert!(whole.parts.is_some());
         workload.micro_batch_size = Some(2);

@@ -94,7 +94,6 @@ impl StagedStep for AlbefTask {
 mod tests {
     use burn::tensor::{Device, Tensor};
     use twinflame_model::ModelConfig;
-    use twinflame_train::precision::Precision;
 
     use super::super::workload::Workload;
     use super::*;
@@ -105,13 +104,7 @@ mod tests {
 
     #[test]
     fn an_albef_step_by_stages_changes_what_a_whole_step_changes() {
-        let workload = Workload {
-            config: ModelConfig::named("tiny-albef").unwrap(),
-            batch_size: 4,
-            micro_batch_size: None,
-            steps: 1,
-            precision: Precision::F32,
-        };
+        let workload = Workload::tiny("tiny-albef");
         let ModelConfig::Albef(config) = &workload.config else {
             panic!("tiny-albef is an ALBEF");
         };

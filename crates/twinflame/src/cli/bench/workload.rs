@@ -26,6 +26,18 @@ pub(super) struct Workload {
 }
 
 impl Workload {
+    /// One step of four pairs of a small model, in f32.
+    #[cfg(test)]
+    pub(super) fn tiny(name: &str) -> Self {
+        Self {
+            config: ModelConfig::named(name).unwrap(),
+            batch_size: 4,
+            micro_batch_size: None,
+            steps: 1,
+            precision: Precision::F32,
+        }
+    }
+
     /// Floating-point operations of a training step: its forward passes and, counted as twice that, its backward passes.
     pub(super) fn step_flops(&self) -> f64 {
         let pair = match &self.config {
