@@ -127,6 +127,7 @@ fn learn_scenes(set: &[&str]) -> Value {
         "data.train.split=known",
         "data.train.num_scenes=32",
         "data.train.num_captions=1",
+        "data.train.jitter=0.0",
         "loader.batch_size=32",
         "task.mlm_weight=0.0",
         "optim.lr=2e-3",

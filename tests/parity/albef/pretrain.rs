@@ -52,7 +52,10 @@ fn masked(inputs: &Inputs<'_>) -> MaskedBatch {
 /// One step up to its losses. The momentum encoders have followed.
 fn score(task: &AlbefTask, inputs: &Inputs<'_>, alpha: f64, expected: &mut Expected<'_>) -> AlbefScore {
     expected.scalar("temp_clamped", &task.model.temp.val());
-    let noise = NegativeChoice::Sampled(GumbelNoise::draw(&[3, 4], &inputs.device));
+    let noise = NegativeChoice::Sampled {
+        noise: GumbelNoise::draw(&[3, 4], &inputs.device),
+        hardness: 1.0,
+    };
     let masked = masked(inputs);
     let inputs = inputs.of_task(Tensor::arange(0..2, &inputs.device), Some(masked.clone()), noise);
     let score = task.score(&inputs, alpha);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rand::rngs::ChaCha8Rng;
+use rand::{Rng, SeedableRng};
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -162,13 +163,19 @@ impl Source for NoisyCaptions {
         self.source.image_id(index)
     }
 
+    fn num_together(&self) -> usize {
+        self.source.num_together()
+    }
+
     fn name(&self, index: usize) -> String {
         self.source.name(index)
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
-        // A generator of its own for the caption: what follows sees the same numbers as without noise.
-        let mut caption_rng = ChaCha8Rng::deserialize_state(&rng.serialize_state());
+        // A generator of its own for the caption: what follows sees the same numbers as without noise. A seed of its own too,
+        // for sources that make up a sample from nothing else: from the same one they would make up the same picture.
+        let caption_seed = ChaCha8Rng::deserialize_state(&rng.serialize_state()).next_u64();
+        let mut caption_rng = ChaCha8Rng::seed_from_u64(caption_seed);
         let mut draw = self.source.draw(index, rng)?;
         let other = self.caption_of(index);
         if other != index {

@@ -52,6 +52,12 @@ pub trait Source: Debug + Send + Sync {
     /// Equal for samples that show the same thing and must not be each other's negatives.
     fn image_id(&self, index: usize) -> i64;
 
+    /// How many samples belong together: `i n` to `i n + n - 1` come in one batch in training, side by side, unless the
+    /// batch ends between them. They are drawn from one seed, each with a stream of random numbers of its own.
+    fn num_together(&self) -> usize {
+        1
+    }
+
     /// Names a sample in messages: a path, or emoji and vendor.
     fn name(&self, index: usize) -> String;
 

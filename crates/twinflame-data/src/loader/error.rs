@@ -38,6 +38,15 @@ pub enum LoaderError {
         /// Distinct image ids in the source.
         num_ids: usize,
     },
+    /// Samples that the source wants in one batch and the loader in different ones.
+    #[error(
+        "loader.distinct_ids = true deals samples to batches one by one, but {num_together} samples of the training data belong \
+         together in a batch (counterparts = true); set one of them to false"
+    )]
+    DistinctTogether {
+        /// Samples that belong together.
+        num_together: usize,
+    },
     /// A context too short for the special tokens.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -71,6 +71,10 @@ impl ImageTextLoader {
     ) -> Result<Self, LoaderError> {
         config.validate()?;
         let range = 0..source.num_samples();
+        let num_together = source.num_together();
+        if mode == LoaderMode::Train && config.distinct_ids && num_together > 1 {
+            return Err(LoaderError::DistinctTogether { num_together });
+        }
         let loader = Self::over(source, pipeline, config.clone(), mode, seed, range);
         let planner = &loader.inner.planner;
         if mode == LoaderMode::Eval || planner.num_batches() > 0 {

@@ -159,15 +159,18 @@ impl DataLoaderIterator<ImageTextBatch> for BatchIterator {
 
 impl Inner {
     fn load(&self, pass: usize, sample: usize) -> Result<Processed, SampleError> {
-        let seed = derive(self.seed, Purpose::Sample, pass, sample);
-        self.load_with(sample, seed)
+        let first = sample - sample % self.source.num_together();
+        self.load_with(sample, derive(self.seed, Purpose::Sample, pass, first))
     }
 
     fn load_with(&self, sample: usize, seed: u64) -> Result<Processed, SampleError> {
         let source = self.source.as_ref();
         guarded(
             || source.name(sample),
-            || self.pipeline.process(source, sample, self.mode, seed),
+            || {
+                let stream = sample % source.num_together();
+                self.pipeline.process(source, sample, self.mode, seed, stream)
+            },
         )
     }
 

@@ -66,15 +66,17 @@ impl Pipeline {
         &self.tokenizer
     }
 
-    /// Sample `index` with the random choices of `seed`.
+    /// Sample `index` with the random choices of stream `stream` of `seed`.
     pub(super) fn process(
         &self,
         source: &dyn Source,
         index: usize,
         mode: LoaderMode,
         seed: u64,
+        stream: usize,
     ) -> Result<Processed, SampleError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream as u64);
         let Draw {
             image,
             caption,

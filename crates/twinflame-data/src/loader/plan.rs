@@ -24,8 +24,8 @@ pub(super) struct Planner {
 enum Order {
     /// As the source has them, a short batch at the end.
     Sequential,
-    /// Shuffled anew in each pass; what does not fill a batch is left out of the pass.
-    Shuffled { seed: u64 },
+    /// Shuffled anew in each pass, `together` neighbours as one; what does not fill a batch is left out of the pass.
+    Shuffled { seed: u64, together: usize },
     /// Shuffled so that no two samples of a batch share a group; `group_of[i]` is the group of sample `range.start + i`.
     Distinct {
         seed: u64,
@@ -60,13 +60,13 @@ impl Planner {
         }
     }
 
-    pub(super) fn shuffled(range: Range<usize>, batch_size: usize, seed: u64) -> Self {
+    pub(super) fn shuffled(range: Range<usize>, batch_size: usize, together: usize, seed: u64) -> Self {
         let num_batches = range.len() / batch_size;
         Self {
             range,
             batch_size,
             num_batches,
-            order: Order::Shuffled { seed },
+            order: Order::Shuffled { seed, together },
         }
     }
 
@@ -121,8 +121,10 @@ impl Planner {
         let mut samples: Vec<usize> = self.range.clone().collect();
         match &self.order {
             Order::Sequential => {}
-            Order::Shuffled { seed } => {
-                samples.shuffle(&mut order_rng(*seed, pass));
+            Order::Shuffled { seed, together } => {
+                let mut blocks: Vec<&[usize]> = samples.chunks(*together).collect();
+                blocks.shuffle(&mut order_rng(*seed, pass));
+                samples = blocks.concat();
                 samples.truncate(self.num_samples());
             }
             Order::Distinct {
@@ -203,7 +205,7 @@ impl LoaderMode {
         match self {
             Self::Eval => Planner::sequential(range, batch_size),
             Self::Train if distinct_ids => Planner::distinct(source, range, batch_size, seed),
-            Self::Train => Planner::shuffled(range, batch_size, seed),
+            Self::Train => Planner::shuffled(range, batch_size, source.num_together(), seed),
         }
     }
 }
@@ -251,14 +253,30 @@ mod tests {
 
     #[test]
     fn a_shuffled_pass_leaves_another_rest_out_each_time() {
-        let planner = Planner::shuffled(0..10, 4, 7);
+        let planner = Planner::shuffled(0..10, 4, 1, 7);
         let passes: Vec<HashSet<usize>> = (0..20)
             .map(|pass| batches(&planner, pass).concat().into_iter().collect())
             .collect();
         assert!(passes.iter().all(|pass| pass.len() == 8));
         assert_eq!(passes.iter().flatten().collect::<HashSet<_>>().len(), 10);
         assert_ne!(batches(&planner, 0), batches(&planner, 1));
-        assert_ne!(batches(&planner, 0), batches(&Planner::shuffled(0..10, 4, 8), 0));
+        assert_ne!(batches(&planner, 0), batches(&Planner::shuffled(0..10, 4, 1, 8), 0));
+    }
+
+    #[test]
+    fn what_belongs_together_stays_side_by_side() {
+        let planner = Planner::shuffled(0..42, 8, 2, 7);
+        let batches = batches(&planner, 0);
+        assert_eq!(batches.len(), 5);
+        let pairs = batches.iter().flat_map(|batch| batch.chunks(2));
+        assert!(pairs.clone().all(|pair| pair[0] % 2 == 0 && pair[1] == pair[0] + 1));
+        assert_eq!(pairs.collect::<HashSet<_>>().len(), 20);
+        assert_ne!(
+            batches,
+            (0..5)
+                .map(|batch| (8 * batch..8 * batch + 8).collect())
+                .collect::<Vec<Vec<usize>>>()
+        );
     }
 
     #[test]

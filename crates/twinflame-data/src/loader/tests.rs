@@ -23,6 +23,7 @@ const CONTEXT: usize = 6;
 struct Made {
     len: usize,
     per_id: usize,
+    together: usize,
     unreadable: BTreeSet<usize>,
     panics: BTreeSet<usize>,
     report: OpenReport,
@@ -33,6 +34,7 @@ impl Made {
         Self {
             len,
             per_id: 1,
+            together: 1,
             unreadable: BTreeSet::new(),
             panics: BTreeSet::new(),
             report: OpenReport::default(),
@@ -64,6 +66,10 @@ impl Source for Made {
 
     fn image_id(&self, index: usize) -> i64 {
         (index / self.per_id) as i64
+    }
+
+    fn num_together(&self) -> usize {
+        self.together
     }
 
     fn name(&self, index: usize) -> String {
@@ -508,4 +514,36 @@ fn evaluation_images_come_once_and_in_order() {
         ));
         assert!(images.next().is_none());
     }
+}
+
+#[test]
+fn samples_that_belong_together_share_a_batch_and_a_seed() {
+    let source = || Made {
+        together: 2,
+        ..Made::new(40)
+    };
+    let batches = epoch(&loader(source(), &config(8, 2), LoaderMode::Train));
+    assert_eq!(batches.len(), 5);
+    for batch in &batches {
+        for pair in batch.sample_indices.chunks(2) {
+            assert_eq!((pair[0] % 2, pair[1]), (0, pair[0] + 1));
+        }
+        let seeds: HashSet<u64> = batch.sample_seeds.iter().copied().collect();
+        assert_eq!(seeds.len(), 8, "what a task draws for them is drawn for each");
+    }
+    // What two of them draw differs all the same: each has a stream of its own.
+    let mut pairs = batches.iter().flat_map(|batch| batch.tokens.chunks(2 * CONTEXT));
+    assert!(pairs.all(|pair| pair[..CONTEXT] != pair[CONTEXT..]));
+    let distinct = LoaderConfig {
+        distinct_ids: true,
+        ..config(8, 2)
+    };
+    let error = try_loader(source(), &distinct, LoaderMode::Train)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.starts_with("loader.distinct_ids = true deals samples to batches one by one, but 2"),
+        "{error}"
+    );
 }

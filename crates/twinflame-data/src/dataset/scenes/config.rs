@@ -94,10 +94,17 @@ pub struct ScenesConfig {
     pub white_prob: f64,
     /// Probability that an object has a colour of our choice instead of its own ones. Default .2.
     pub tint_prob: f64,
+    /// How far an object may be from the middle of its quarter of the picture, from 0 (not at all) to 1 (anywhere in
+    /// it). Less is easier to learn. Default 1.
+    pub jitter: f64,
     /// Captions of a scene in evaluation, 1 to 5. Default 3.
     pub num_captions: usize,
     /// Whether each pass over the training data shows new scenes (default), or always the same ones with other captions.
     pub fresh: bool,
+    /// Whether each training scene is followed, in the same batch, by the one with two objects exchanged, as test sets
+    /// have them: a negative that only what is where tells apart. All captions then say where these two are, and the
+    /// exchanged scenes count in `num_scenes`. Default false.
+    pub counterparts: bool,
     /// Chooses the scenes of a test set, and those of training if they are not fresh. Default 0.
     pub seed: u64,
     /// Share of training captions that are replaced by others, see [`CaptionNoise`]. Default 0.
@@ -116,8 +123,10 @@ impl Default for ScenesConfig {
             image_size: 64,
             white_prob: 0.5,
             tint_prob: 0.2,
+            jitter: 1.0,
             num_captions: 3,
             fresh: true,
+            counterparts: false,
             seed: 0,
             caption_noise: CaptionNoise::default(),
         }
@@ -144,6 +153,13 @@ impl ScenesConfig {
                 return Err(DataError::Probability { key, value });
             }
         }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err(DataError::Setting {
+                key: "jitter",
+                value: self.jitter.to_string(),
+                expected: "it is a share, from 0 to 1".to_owned(),
+            });
+        }
         let [min, max] = self.objects;
         if !(2 <= min && min <= max && max <= 4) {
             return Err(DataError::Setting {
@@ -152,9 +168,9 @@ impl ScenesConfig {
                 expected: "it is the fewest and the most objects of a scene, from 2 to 4".to_owned(),
             });
         }
-        let test = self.split != ScenesSplit::Train;
-        if self.scenes() == 0 || (test && !self.scenes().is_multiple_of(2)) {
-            let expected = if test {
+        let in_pairs = self.split != ScenesSplit::Train || self.counterparts;
+        if self.scenes() == 0 || (in_pairs && !self.scenes().is_multiple_of(2)) {
+            let expected = if in_pairs {
                 "it counts each scene and the one with two objects exchanged, so it must be even and positive"
             } else {
                 "it must be positive"

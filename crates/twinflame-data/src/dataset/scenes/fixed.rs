@@ -27,9 +27,15 @@ pub(super) struct FixedScene {
 /// Scenes of training, each from the seed and its number.
 pub(super) fn training_scenes(generator: &SceneGenerator, config: &ScenesConfig) -> Vec<FixedScene> {
     let scenes = (0..config.scenes()).map(|number| {
-        let mut rng = scene_rng(config, number);
-        let scene = generator.draw(&mut rng);
-        let captions = (0..config.num_captions).map(|_| Statement::draw(&scene, &mut rng).to_string());
+        let (scene, mut rng) = if config.counterparts {
+            let mut rng = scene_rng(config, number - number % 2);
+            let scene = counterpart(generator, number, &mut rng);
+            (scene, scene_rng(config, number))
+        } else {
+            let mut rng = scene_rng(config, number);
+            (generator.draw(&mut rng), rng)
+        };
+        let captions = (0..config.num_captions).map(|_| training_statement(&scene, config, &mut rng).to_string());
         FixedScene {
             captions: captions.collect(),
             swapped: Vec::new(),
@@ -37,6 +43,25 @@ pub(super) fn training_scenes(generator: &SceneGenerator, config: &ScenesConfig)
         }
     });
     scenes.collect()
+}
+
+/// Scene `number` of those that come in pairs: a drawn one if it is even, and the same one with the first two objects
+/// exchanged if it is odd.
+pub(super) fn counterpart(generator: &SceneGenerator, number: usize, rng: &mut ChaCha8Rng) -> Scene {
+    let scene = generator.draw(rng);
+    if number.is_multiple_of(2) {
+        scene
+    } else {
+        scene.exchanged(0, 1)
+    }
+}
+
+/// What a training caption says: of scenes in pairs, where the two objects are that are exchanged.
+pub(super) fn training_statement(scene: &Scene, config: &ScenesConfig, rng: &mut ChaCha8Rng) -> Statement {
+    let about_pair = config
+        .counterparts
+        .then(|| Statement::draw_about_pair(scene, [0, 1], rng));
+    about_pair.flatten().unwrap_or_else(|| Statement::draw(scene, rng))
 }
 
 /// Scenes of a test set: after each one the one with two objects exchanged, whose captions are those of the first with

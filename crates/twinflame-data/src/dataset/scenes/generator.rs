@@ -47,7 +47,7 @@ impl SceneGenerator {
         let mut emoji = self.draw_emoji(rng.random_range(min..=max), rng);
         emoji.shuffle(rng);
         let mut objects: Vec<SceneObject> = emoji.into_iter().map(|emoji| self.draw_object(emoji, rng)).collect();
-        place(&mut objects, self.config.image_size, rng);
+        place(&mut objects, self.config.image_size, self.config.jitter, rng);
         Scene {
             image_size: self.config.image_size,
             background: self.draw_background(&objects, rng),
@@ -156,23 +156,21 @@ impl SceneGenerator {
     }
 }
 
-/// Gives every object a place of its own: two objects a half of the picture each, side by side or one above the other; more a
-/// quarter each.
-fn place(objects: &mut [SceneObject], image_size: u32, rng: &mut ChaCha8Rng) {
+/// Gives every object a quarter of the picture of its own, and in it a place at random: within the share `jitter` of the room
+/// that it leaves, around the middle.
+fn place(objects: &mut [SceneObject], image_size: u32, jitter: f64, rng: &mut ChaCha8Rng) {
     let middle = image_size / 2;
     let halves = [[0, middle], [middle, image_size]];
-    let all = [0, image_size];
-    let quarters = [[0, 0], [1, 0], [0, 1], [1, 1]];
-    let mut places: Vec<[[u32; 2]; 2]> = match objects.len() {
-        2 if rng.random_bool(0.5) => halves.map(|half| [half, all]).to_vec(),
-        2 => halves.map(|half| [all, half]).to_vec(),
-        _ => quarters.map(|[x, y]: [usize; 2]| [halves[x], halves[y]]).to_vec(),
-    };
-    places.shuffle(rng);
-    for (object, [across, down]) in objects.iter_mut().zip(places) {
-        let mut start = |[low, high]: [u32; 2], length: u32| rng.random_range(low..=high - length);
-        object.bounds.left = start(across, object.bounds.width);
-        object.bounds.top = start(down, object.bounds.height);
+    let mut quarters = [[0, 0], [1, 0], [0, 1], [1, 1]];
+    quarters.shuffle(rng);
+    for (object, [across, down]) in objects.iter_mut().zip(quarters) {
+        let mut start = |[low, high]: [u32; 2], length: u32| {
+            let room = high - low - length;
+            let used = (f64::from(room) * jitter).round() as u32;
+            low + (room - used) / 2 + rng.random_range(0..=used)
+        };
+        object.bounds.left = start(halves[across], object.bounds.width);
+        object.bounds.top = start(halves[down], object.bounds.height);
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::sync::OnceLock;
 
-use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 
-use super::fixed::{FixedScene, test_scenes, training_scenes};
-use super::{Scene, SceneGenerator, ScenesConfig, ScenesSplit, Statement};
+use super::fixed::{FixedScene, counterpart, test_scenes, training_scenes, training_statement};
+use super::{Scene, SceneGenerator, ScenesConfig, ScenesSplit};
 use crate::dataset::{Classes, Counterpart, DataError, Draw, SampleError, Source};
 use crate::decode::DecodedImage;
 use crate::report::OpenReport;
+
+/// Random numbers of a scene that two samples share; those of what is their own have low numbers.
+const SCENE_STREAM: u64 = u64::MAX;
 
 /// Scenes of one split. Each has an image id of its own: its number.
 ///
@@ -71,15 +74,25 @@ impl ScenesSource {
         self.config.split == ScenesSplit::Train && self.config.fresh
     }
 
+    /// A new scene. One that has a counterpart is a function of the generator's seed, which it shares with it.
+    fn draw_scene(&self, index: usize, rng: &mut ChaCha8Rng) -> Scene {
+        if !self.config.counterparts {
+            return self.generator.draw(rng);
+        }
+        let mut shared = ChaCha8Rng::from_seed(rng.get_seed());
+        shared.set_stream(SCENE_STREAM);
+        counterpart(&self.generator, index, &mut shared)
+    }
+
     /// The scene and a caption for a training step.
     fn draw_description(&self, index: usize, rng: &mut ChaCha8Rng) -> (Scene, String) {
         let scene = if self.is_fresh() {
-            self.generator.draw(rng)
+            self.draw_scene(index, rng)
         } else {
             self.scene(index).clone()
         };
         let caption = match self.config.split {
-            ScenesSplit::Train => Statement::draw(&scene, rng).to_string(),
+            ScenesSplit::Train => training_statement(&scene, &self.config, rng).to_string(),
             _ => self.fixed()[index].captions.choose(rng).cloned().unwrap_or_default(),
         };
         (scene, caption)
@@ -89,6 +102,13 @@ impl ScenesSource {
 impl Source for ScenesSource {
     fn num_samples(&self) -> usize {
         self.config.scenes()
+    }
+
+    fn num_together(&self) -> usize {
+        match self.config.counterparts && self.config.split == ScenesSplit::Train {
+            true => 2,
+            false => 1,
+        }
     }
 
     fn image_id(&self, index: usize) -> i64 {

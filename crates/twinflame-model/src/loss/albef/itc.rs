@@ -77,6 +77,15 @@ impl Similarities {
             text_to_image: part(&self.text_to_image),
         }
     }
+
+    /// All of them times `factor`.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self {
+            image_to_text: self.image_to_text.clone() * factor,
+            text_to_image: self.text_to_image.clone() * factor,
+        }
+    }
 }
 
 /// What the similarities ought to be, as distributions over their columns.

@@ -23,6 +23,11 @@ pub struct AlbefTaskConfig {
     /// `"sampled"` (default, as the released code) or `"hardest"`. A pair of the same image or caption is never a
     /// negative, whatever `targets` says.
     pub hard_negatives: HardNegatives,
+    /// Epochs over which sampled negatives grow hard: the similarities that they are drawn by are multiplied by a factor
+    /// that grows from 0 (every mismatch is as likely) to 1, step by step. Default: 0, hard from the start, as the reference,
+    /// whose encoders come from elsewhere. Matching does not get off the ground in a model that starts from nothing, if
+    /// contrast learns first and leaves it the mismatches that it cannot tell.
+    pub hard_negatives_ramp_epochs: f64,
     /// Share of the targets that comes from the momentum model, 0 to 1. 0 turns distillation off.
     pub alpha: f64,
     /// Epochs over which `alpha` grows from 0, step by step.
@@ -67,6 +72,7 @@ impl Default for AlbefTaskConfig {
             mlm_weight: 1.0,
             targets: TargetKind::Diagonal,
             hard_negatives: HardNegatives::Sampled,
+            hard_negatives_ramp_epochs: 0.0,
             alpha: 0.4,
             alpha_ramp_epochs: 1.0,
             momentum: 0.995,
@@ -105,13 +111,13 @@ impl AlbefTaskConfig {
         }
         let share = |key, value: f64| require(key, value, (0.0..=1.0).contains(&value), "in [0, 1]");
         share("alpha", self.alpha)?;
-        let ramp = self.alpha_ramp_epochs;
-        require(
-            "alpha_ramp_epochs",
-            ramp,
-            ramp.is_finite() && ramp >= 0.0,
-            "finite and at least 0",
-        )?;
+        let ramps = [
+            ("alpha_ramp_epochs", self.alpha_ramp_epochs),
+            ("hard_negatives_ramp_epochs", self.hard_negatives_ramp_epochs),
+        ];
+        for (key, ramp) in ramps {
+            require(key, ramp, ramp.is_finite() && ramp >= 0.0, "finite and at least 0")?;
+        }
         let momentum = self.momentum;
         require("momentum", momentum, (0.0..1.0).contains(&momentum), "in [0, 1)")?;
         let pairs = self.momentum_batch_size;
@@ -137,11 +143,21 @@ impl AlbefTaskConfig {
     /// `alpha` after so many steps: it grows linearly from 0.
     #[must_use]
     pub fn alpha_at(&self, step: usize, batches_per_epoch: usize) -> f64 {
-        let ramp = self.alpha_ramp_epochs * batches_per_epoch as f64;
-        match step as f64 >= ramp {
-            true => self.alpha,
-            false => self.alpha * step as f64 / ramp,
-        }
+        self.alpha * ramp(step, self.alpha_ramp_epochs * batches_per_epoch as f64)
+    }
+
+    /// What similarities are multiplied by before negatives are drawn by them, after so many steps.
+    #[must_use]
+    pub fn hardness_at(&self, step: usize, batches_per_epoch: usize) -> f64 {
+        ramp(step, self.hard_negatives_ramp_epochs * batches_per_epoch as f64)
+    }
+}
+
+/// Grows linearly from 0 to 1 over so many steps.
+fn ramp(step: usize, num_steps: f64) -> f64 {
+    match step as f64 >= num_steps {
+        true => 1.0,
+        false => step as f64 / num_steps,
     }
 }
 
@@ -163,6 +179,23 @@ mod tests {
             ..config
         };
         assert_eq!(at_once.alpha_at(0, 100), 0.4);
+    }
+
+    #[test]
+    fn negatives_grow_hard_over_the_epochs_of_their_ramp() {
+        let config = AlbefTaskConfig {
+            hard_negatives_ramp_epochs: 2.0,
+            ..AlbefTaskConfig::default()
+        };
+        assert_eq!(
+            [0, 50, 199, 200, 900].map(|step| config.hardness_at(step, 100)),
+            [0.0, 0.25, 0.995, 1.0, 1.0]
+        );
+        assert_eq!(
+            AlbefTaskConfig::default().hardness_at(0, 100),
+            1.0,
+            "the reference's are hard at once"
+        );
     }
 
     #[test]
@@ -188,6 +221,7 @@ mod tests {
         assert!(broken(|c| c.alpha = 1.5).contains("task.alpha = 1.5"));
         assert!(broken(|c| c.momentum = 1.0).contains("task.momentum = 1 "));
         assert!(broken(|c| c.temp_range = [0.5, 0.1]).contains("task.temp_range = [0.5, 0.1]"));
+        assert!(broken(|c| c.hard_negatives_ramp_epochs = -1.0).contains("task.hard_negatives_ramp_epochs = -1 "));
         assert!(broken(|c| c.mlm_probability = 0.0).contains("task.mlm_probability = 0 "));
         let off = |c: &mut AlbefTaskConfig| (c.itc_weight, c.itm_weight, c.mlm_weight) = (0.0, 0.0, 0.0);
         assert!(broken(off).contains("nothing to learn"));

@@ -55,8 +55,13 @@ pub struct MaskedBatch {
 pub enum NegativeChoice {
     /// The most similar pair that is no match.
     Hardest,
-    /// Drawn by similarity, with this noise.
-    Sampled(GumbelNoise),
+    /// Drawn by the softmax of the similarities times `hardness`: 0 draws from all alike, 1 as the reference does.
+    Sampled {
+        /// Makes the draw.
+        noise: GumbelNoise,
+        /// Factor of the similarities.
+        hardness: f64,
+    },
 }
 
 /// Dropout of the text passes of a step, each its own: the momentum encoders drop as well, as the reference's do.
@@ -91,9 +96,10 @@ impl AlbefTask {
         let (config, device) = (self.config(), self.device());
         let (pixels, texts) = (self.upload_images(batch), self.upload_texts(batch));
         let negatives = match (config.hard_negatives, purpose) {
-            (HardNegatives::Sampled, Purpose::Train) => {
-                NegativeChoice::Sampled(GumbelNoise::draw(&batch.sample_seeds, &device))
-            }
+            (HardNegatives::Sampled, Purpose::Train) => NegativeChoice::Sampled {
+                noise: GumbelNoise::draw(&batch.sample_seeds, &device),
+                hardness: self.hardness(batch),
+            },
             // Figures of a validation should not hang on a draw.
             _ => NegativeChoice::Hardest,
         };

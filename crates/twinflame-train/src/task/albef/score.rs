@@ -143,11 +143,12 @@ impl AlbefTask {
 /// Whatever contrast counts as positive, a pair of the same image or caption is no mismatch.
 fn choose(inputs: &AlbefInputs, similarities: &Similarities) -> Negatives {
     let positives = inputs.targets(TargetKind::ById).positives(&similarities.image_to_text);
-    let noise = match &inputs.negatives {
-        NegativeChoice::Hardest => None,
-        NegativeChoice::Sampled(noise) => Some(noise),
-    };
-    hard_negatives(similarities, &positives, noise)
+    match &inputs.negatives {
+        NegativeChoice::Hardest => hard_negatives(similarities, &positives, None),
+        NegativeChoice::Sampled { noise, hardness } => {
+            hard_negatives(&similarities.scaled(*hardness), &positives, Some(noise))
+        }
+    }
 }
 
 /// Encoded texts with their padding.

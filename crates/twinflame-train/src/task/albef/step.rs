@@ -159,8 +159,17 @@ impl AlbefTask {
 
     /// Share of the momentum model in the targets of a batch.
     pub(super) fn alpha(&self, batch: &ImageTextBatch) -> f64 {
+        self.paced(batch, AlbefTaskConfig::alpha_at)
+    }
+
+    /// What similarities are multiplied by before the negatives of a batch are drawn by them.
+    pub(super) fn hardness(&self, batch: &ImageTextBatch) -> f64 {
+        self.paced(batch, AlbefTaskConfig::hardness_at)
+    }
+
+    fn paced(&self, batch: &ImageTextBatch, at: fn(&AlbefTaskConfig, usize, usize) -> f64) -> f64 {
         let per_epoch = self.settings.batches_per_epoch;
-        self.config().alpha_at(batch.epoch * per_epoch + batch.index, per_epoch)
+        at(self.config(), batch.epoch * per_epoch + batch.index, per_epoch)
     }
 
     /// Gradients of the online model's parameters.

@@ -86,6 +86,43 @@ fn the_ramp_of_alpha_reaches_the_step() {
 }
 
 #[test]
+fn the_ramp_of_hard_negatives_reaches_the_step() {
+    // So cold that similarity decides alone wherever it counts at all.
+    let config = AlbefTaskConfig {
+        hard_negatives_ramp_epochs: 1.0,
+        temp_range: [1e-4, 1e-4],
+        ..AlbefTaskConfig::default()
+    };
+    let task = Setup {
+        config,
+        ..Setup::default()
+    }
+    .task();
+    let itm = |inputs: &AlbefInputs| {
+        let score = task.score(inputs, 0.0);
+        score.itm.expect("on").loss.into_scalar::<f32>()
+    };
+    let at = |epoch, index| {
+        let batch = ImageTextBatch {
+            epoch,
+            index,
+            ..batch(0)
+        };
+        task.upload(&batch, Purpose::Train)
+    };
+    let hardest = itm(&AlbefInputs {
+        negatives: NegativeChoice::Hardest,
+        ..at(0, 0)
+    });
+    assert_ne!(itm(&at(0, 0)), hardest, "every mismatch is as likely");
+    assert_eq!(itm(&at(1, 0)), hardest);
+    assert!(matches!(
+        at(0, 1).negatives,
+        NegativeChoice::Sampled { hardness: 0.25, .. }
+    ));
+}
+
+#[test]
 fn a_batch_that_shows_one_image_does_not_count_for_matching() {
     for targets in [TargetKind::Diagonal, TargetKind::ById] {
         let setup = Setup {

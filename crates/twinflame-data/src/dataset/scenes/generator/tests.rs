@@ -122,6 +122,27 @@ fn objects_differ_and_stand_apart_inside_the_picture() {
 }
 
 #[test]
+fn jitter_is_the_share_of_the_room_that_objects_use() {
+    for jitter in [0.0, 0.25, 1.0] {
+        let config = ScenesConfig {
+            objects: [2, 2],
+            jitter,
+            ..config(ScenesSplit::Train)
+        };
+        let mut widest = 0.0_f64;
+        for object in scenes(&config, 300).into_iter().flat_map(|scene| scene.objects) {
+            let PixelBox { left, width, .. } = object.bounds;
+            let middle = if left < 32 { 16.0 } else { 48.0 };
+            let off = (f64::from(left) + f64::from(width) / 2.0 - middle).abs();
+            let room = f64::from(32 - width);
+            assert!(off <= jitter * room / 2.0 + 1.0, "{jitter}: {object:?}");
+            widest = widest.max(off / room.max(1.0));
+        }
+        assert!(widest >= jitter * 0.4, "{jitter}: no more than {widest} of it is used");
+    }
+}
+
+#[test]
 fn colours_are_seen() {
     let mut white = 0;
     let mut tinted = 0;

@@ -1,8 +1,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 
+use super::super::{Relation, Statement};
 use super::*;
 use crate::dataset::{CaptionNoise, DataConfig, EvalSet, NoisyCaptions, Vendor};
 use crate::tokenizer::{BertVocab, Tokenizer, TokenizerConfig};
@@ -168,13 +169,80 @@ fn noise_keeps_pictures_and_counterparts() {
         let draw = train.draw(index, &mut rng).unwrap();
         assert_eq!(draw.image, plain.image(index).unwrap());
         let other = noisy.caption_of(index);
-        let expected = plain.draw_caption(other, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
+        let seed = ChaCha8Rng::seed_from_u64(3).random();
+        let expected = plain.draw_caption(other, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
         assert_eq!(draw.caption, expected);
         same += usize::from(draw.caption == plain.draw(index, &mut ChaCha8Rng::seed_from_u64(3)).unwrap().caption);
     }
     assert_eq!(same, 0);
     let test = DataConfig::Scenes(config(ScenesSplit::Known)).open().unwrap();
     assert_eq!(test.counterparts(), open(&config(ScenesSplit::Known)).counterparts());
+}
+
+/// A scene made up on the spot must not come with another caption that was made up for it.
+#[test]
+fn noise_takes_captions_of_other_scenes_even_if_all_are_new() {
+    for counterparts in [false, true] {
+        let config = ScenesConfig {
+            counterparts,
+            ..config(ScenesSplit::Train)
+        };
+        let source = open(&config);
+        let noisy = NoisyCaptions::new(Arc::new(open(&config)), CaptionNoise::new(1.0)).unwrap();
+        let mut told = 0;
+        for index in 0..50 {
+            let rng = || ChaCha8Rng::seed_from_u64(index as u64);
+            let (scene, _) = source.draw_description(index, &mut rng());
+            let draw = noisy.draw(index, &mut rng()).unwrap();
+            assert_eq!(draw.image, source.generator().paint(&scene));
+            let names = scene.objects.iter().map(|object| object.emoji().name);
+            told += usize::from(names.into_iter().all(|name| draw.caption.contains(name)));
+        }
+        assert!(told < 3, "{told} of 50 wrong captions name what the picture shows");
+    }
+}
+
+/// As in a batch: neighbours share a seed and have streams of their own.
+#[test]
+fn neighbours_in_training_are_counterparts_if_asked() {
+    for fresh in [true, false] {
+        let source = open(&ScenesConfig {
+            counterparts: true,
+            fresh,
+            ..config(ScenesSplit::Train)
+        });
+        assert_eq!(source.num_together(), 2);
+        let mut shared_words = 0;
+        for pair in 0..50 {
+            let describe = |at: usize| {
+                let mut rng = ChaCha8Rng::seed_from_u64(pair as u64);
+                rng.set_stream(at as u64);
+                source.draw_description(2 * pair + at, &mut rng)
+            };
+            let [(one, caption), (other, other_caption)] = [describe(0), describe(1)];
+            assert_eq!(one.exchanged(0, 1), other);
+            assert_ne!(caption, other_caption);
+            shared_words += usize::from(words(&caption) == words(&other_caption));
+            for (text, scene) in [(&caption, &one), (&other_caption, &other)] {
+                let said = |scene: &Scene| {
+                    let related = Relation::ALL
+                        .into_iter()
+                        .flat_map(|relation| [(0, relation, 1), (1, relation, 0)])
+                        .filter(|&(a, relation, b)| scene.is(a, relation, b));
+                    let mut wordings = related.flat_map(|(_, relation, _)| relation.wordings());
+                    wordings.any(|wording| text.contains(wording))
+                };
+                assert!(said(scene), "{text}");
+            }
+        }
+        assert!(shared_words < 25, "captions of a pair are drawn each for itself");
+    }
+    let test = ScenesConfig {
+        counterparts: true,
+        ..config(ScenesSplit::Known)
+    };
+    assert_eq!(open(&test).num_together(), 1, "test sets have their own order");
+    assert_eq!(open(&config(ScenesSplit::Train)).num_together(), 1);
 }
 
 /// The embedded vocabulary has the words of all captions and no others.
@@ -215,6 +283,7 @@ fn impossible_settings_are_refused() {
     refused(|c| c.num_captions = 0, "num_captions = 0: it must be from 1 to 5");
     refused(|c| c.white_prob = 1.1, "white_prob = 1.1: it is a probability");
     refused(|c| c.tint_prob = f64::NAN, "tint_prob = NaN: it is a probability");
+    refused(|c| c.jitter = 1.5, "jitter = 1.5: it is a share, from 0 to 1");
     let amount = "it is the fewest and the most objects of a scene, from 2 to 4";
     refused(|c| c.objects = [1, 2], &format!("objects = [1, 2]: {amount}"));
     refused(|c| c.objects = [4, 3], &format!("objects = [4, 3]: {amount}"));
@@ -224,6 +293,10 @@ fn impossible_settings_are_refused() {
         "num_scenes = 9: it counts each scene and the one with two objects",
     );
     refused(|c| c.num_scenes = Some(0), "num_scenes = 0: it counts");
+    refused(
+        |c| (c.split, c.counterparts, c.num_scenes) = (ScenesSplit::Train, true, Some(9)),
+        "num_scenes = 9: it counts each scene and the one with two objects",
+    );
     refused(
         |c| c.vendors = Some(vec![Vendor::Twemoji]),
         "vendor twemoji is not part of split \"known\", which has noto, notov1, ",
