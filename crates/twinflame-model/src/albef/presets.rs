@@ -34,11 +34,11 @@ const fn base(vision_cfg: VisionConfig) -> AlbefConfig {
     }
 }
 
-/// For scenes made of emoji, in minutes on a processor: narrow, so that it starts from larger weights, and with a queue
-/// no longer than its momentum features stay fresh.
+/// For scenes made of emoji, in minutes on a processor. Narrow, so that it starts from larger weights; with a patch for each
+/// quarter of the picture, where scenes have their objects, and with a queue no longer than its features stay fresh.
 const EMOJI: AlbefConfig = AlbefConfig {
     embed_dim: 64,
-    vision_cfg: wide_vit(64, 16, 128, 3, 32, 2.0),
+    vision_cfg: wide_vit(64, 32, 128, 3, 32, 2.0),
     text_cfg: BertConfig {
         context_length: 26,
         vocab_size: 113,
@@ -53,7 +53,7 @@ const EMOJI: AlbefConfig = AlbefConfig {
     },
     queue_size: 64,
     init_temp: DEFAULT_TEMP,
-    init_std: 0.06,
+    init_std: 0.1,
 };
 
 /// For tests; widths of their own, so that a mixed-up dimension shows, and nothing random in a step.
