@@ -15,7 +15,7 @@ const PNG: &[u8] = &[
 ];
 
 /// A folder with a run of one step in `runs/tiny-1`.
-fn trained() -> Folder {
+pub(crate) fn trained() -> Folder {
     let folder = Folder::new();
     folder.success(&[
         "train",

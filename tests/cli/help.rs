@@ -6,7 +6,7 @@ use crate::run::Folder;
 fn help_lists_every_verb() {
     let help = Folder::new().success(&["--help"]);
     for verb in [
-        "train", "eval", "embed", "search", "devices", "models", "recipes", "bench",
+        "train", "eval", "embed", "search", "import", "export", "verify", "devices", "models", "recipes", "bench",
     ] {
         let listed = help
             .lines()

@@ -11,7 +11,10 @@
 
 mod errors;
 mod eval;
+mod export;
 mod help;
+mod import;
 mod run;
 mod tables;
 mod train;
+mod verify;

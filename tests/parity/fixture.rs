@@ -1,74 +1,39 @@
 //! Reading fixtures and comparing with them.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::path::PathBuf;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use safetensors::{Dtype, SafeTensors};
-use twinflame::model::{
-    Clip, ClipConfig,
-    weights::{load_open_clip, named_params},
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use twinflame::{
+    model::Clip,
+    train::verify::{Check, Fixture, OUTPUT_TOLERANCE, Tensors, clip},
 };
 
-/// Largest difference from the reference, over the reference's largest value (README of the fixtures).
-const TOLERANCE: f32 = 1e-5;
-
 /// A folder below `tests/fixtures`.
-pub(crate) struct Fixture {
-    dir: PathBuf,
-    pub(crate) config: serde_json::Value,
+pub(crate) fn fixture(name: &str) -> Fixture {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    Fixture::open(&fixtures.join(name)).unwrap()
 }
 
-impl Fixture {
-    pub(crate) fn new(name: &str) -> Self {
-        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
-        let json = std::fs::read_to_string(dir.join("config.json")).unwrap();
-        Self {
-            config: serde_json::from_str(&json).unwrap(),
-            dir,
-        }
-    }
+/// The model with a fixture's weights.
+pub(crate) fn model(name: &str, device: &Device) -> Clip {
+    clip::model(&fixture(name), device).unwrap()
+}
 
-    /// A file of tensors.
-    pub(crate) fn path(&self, file: &str) -> PathBuf {
-        self.dir.join(format!("{file}.safetensors"))
-    }
+/// Images and token ids.
+pub(crate) fn inputs(name: &str, device: &Device) -> (Tensor<4>, Tensor<2, Int>) {
+    let batch = clip::batch(&fixture(name), device).unwrap();
+    (batch.images.pixels, batch.tokens)
+}
 
-    pub(crate) fn tensors(&self, file: &str) -> HashMap<String, TensorData> {
-        let bytes = std::fs::read(self.path(file)).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        file.iter()
-            .map(|(name, view)| {
-                let dtype = match view.dtype() {
-                    Dtype::F32 => DType::F32,
-                    Dtype::I64 => DType::I64,
-                    other => panic!("{name}: {other:?}"),
-                };
-                let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
-                (name.to_owned(), data)
-            })
-            .collect()
-    }
-
-    pub(crate) fn clip_config(&self) -> ClipConfig {
-        ClipConfig::from_json(&self.config["model_cfg"].to_string()).unwrap()
-    }
-
-    /// The model with the fixture's weights; every tensor of the file must have a place and the reverse.
-    pub(crate) fn clip(&self, device: &Device) -> Clip {
-        let mut clip = self.clip_config().init(0, device);
-        let report = load_open_clip(&mut clip, &self.path("weights")).unwrap();
-        assert_eq!(report.loaded, named_params(&clip).len());
-        assert!(report.resized.is_empty());
-        assert!(report.ignored.iter().all(|name| name.ends_with("num_batches_tracked")));
-        clip
-    }
-
-    pub(crate) fn inputs(&self, device: &Device) -> (Tensor<4>, Tensor<2, Int>) {
-        let mut inputs = self.tensors("inputs");
-        let text = inputs.remove("text").unwrap().convert::<i32>();
-        let image = inputs.remove("image").unwrap();
-        (Tensor::from_data(image, device), Tensor::from_data(text, device))
-    }
+/// Compares all that is in either with the other.
+pub(crate) fn assert_agrees(check: &Check, golden: &Tensors) {
+    let report = check.compare(golden);
+    println!(
+        "{}: {} tensors, worst {:?}",
+        report.label, report.compared, report.worst
+    );
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(check.tensors.len(), golden.len(), "{}", report.label);
 }
 
 pub(crate) fn assert_close(name: &str, actual: TensorData, expected: &TensorData) {
@@ -81,8 +46,16 @@ pub(crate) fn assert_close(name: &str, actual: TensorData, expected: &TensorData
         .zip(&expected)
         .fold(0.0f32, |max, (a, b)| max.max((a - b).abs()));
     assert!(
-        worst <= TOLERANCE * scale,
+        worst <= OUTPUT_TOLERANCE * scale,
         "{name}: off by {worst}, allowed {}",
-        TOLERANCE * scale
+        OUTPUT_TOLERANCE * scale
     );
+}
+
+pub(crate) fn floats(data: &TensorData) -> Vec<f32> {
+    data.iter().collect()
+}
+
+pub(crate) fn scalar(tensor: Tensor<1>) -> f32 {
+    tensor.try_to_vec_as::<f32>().unwrap()[0]
 }

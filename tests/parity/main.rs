@@ -7,11 +7,10 @@
 )]
 
 mod albef;
-mod compare;
 mod fixture;
 mod initial;
 mod model;
 mod preprocess;
 mod step;
 mod tokens;
-mod zero_shot;
+mod verify;

@@ -1,4 +1,4 @@
-//! The model computes what open_clip computes: outputs, every block, running statistics, names, position tables.
+//! The model computes what open_clip computes, beyond what `verify` compares: on a plain device, names, patch dropout.
 
 use std::collections::HashMap;
 
@@ -7,71 +7,28 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 use proptest::prelude::*;
-use twinflame::model::{
-    BlockOutput, Clip, ClipConfig, ImageEncoder, ImageInput, Pass, TextEncoder,
-    block::ResidualBlock,
-    normalize,
-    pos_embed::{Resample, resize_grid, resize_sequence},
-    weights::{named_params, to_open_clip_tensors},
+use twinflame::{
+    data::Normalization,
+    model::{
+        Clip, ClipConfig, ImageEncoder, ImageInput, Pass, TextEncoder,
+        block::ResidualBlock,
+        normalize,
+        weights::{named_params, to_open_clip_tensors},
+    },
+    train::{
+        task::ClipTask,
+        verify::{Check, Rule, clip},
+    },
 };
 
-use crate::fixture::{Fixture, assert_close};
+use crate::fixture::{assert_agrees, assert_close, fixture, inputs, model};
 
-const TRANSFORMER_FIXTURES: [&str; 3] = ["clip_vit_tiny", "clip_vit_quickgelu_tiny", "siglip_tiny"];
-
-/// Features, normalised features and logits, named with a prefix as the fixture does.
-fn check_outputs(
-    clip: &Clip,
-    (image, text): (Tensor<4>, Tensor<2, Int>),
-    pass: Pass,
-    expected: &HashMap<String, TensorData>,
-    prefix: &str,
-) {
-    // The fixture leaves out the text side of the evaluation after training, where nothing can have changed.
-    let only_image = prefix == "eval_after_bn_update.";
-    let check = |name: &str, actual: TensorData| {
-        if only_image && !name.contains("image") {
-            return;
-        }
-        let name = format!("{prefix}{name}");
-        let expected = expected
-            .get(&name)
-            .unwrap_or_else(|| panic!("{name} is not in the fixture"));
-        assert_close(&name, actual, expected);
-    };
-    // One pass only, because a training pass moves the running statistics.
-    let image = clip.encode_image(image, pass);
-    let text = clip.encode_text(text);
-    check("image_features_raw", image.clone().into_data());
-    check("text_features_raw", text.clone().into_data());
-    let (image, text) = (normalize(image), normalize(text));
-    check("image_features", image.clone().into_data());
-    check("text_features", text.clone().into_data());
-    let scale = clip.logit_scale.val().exp();
-    let mut logits = image.matmul(text.transpose()) * scale.reshape([1, 1]);
-    if let Some(bias) = &clip.logit_bias {
-        logits = logits + bias.val().reshape([1, 1]);
-    }
-    check("logits_per_image", logits.clone().into_data());
-    check("logits_per_text", logits.transpose().into_data());
-}
-
-/// Every tensor of the fixture whose name starts with this prefix and `hidden.`, and no other.
-fn check_blocks(blocks: Vec<(&str, Vec<BlockOutput>)>, expected: &HashMap<String, TensorData>, prefix: &str) {
-    let prefix = format!("{prefix}hidden.");
-    let mut unchecked: Vec<_> = expected.keys().filter(|name| name.starts_with(&prefix)).collect();
-    for (tower, outputs) in blocks {
-        for output in outputs {
-            let name = format!("{prefix}{tower}{}", output.name);
-            let expected = expected
-                .get(&name)
-                .unwrap_or_else(|| panic!("{name} is not in the fixture"));
-            assert_close(&name, output.value.into_data(), expected);
-            unchecked.retain(|other| **other != name);
-        }
-    }
-    assert!(unchecked.is_empty(), "not computed: {unchecked:?}");
-}
+const CLIP_FIXTURES: [&str; 4] = [
+    "clip_vit_tiny",
+    "clip_vit_quickgelu_tiny",
+    "siglip_tiny",
+    "clip_rn_tiny",
+];
 
 /// On a plain device attention is the backend's fused one, on an autodiff device our differentiable one.
 fn plain_and_autodiff() -> [Device; 2] {
@@ -79,78 +36,44 @@ fn plain_and_autodiff() -> [Device; 2] {
     [device.clone(), device.autodiff()]
 }
 
+/// Training computes on an autodiff device, which `verify` covers; evaluation on a plain one.
 #[test]
-fn transformers_outputs() {
-    for name in TRANSFORMER_FIXTURES {
-        let fixture = Fixture::new(name);
-        let expected = fixture.tensors("outputs");
-        for device in plain_and_autodiff() {
-            let clip = fixture.clip(&device);
-            check_outputs(&clip, fixture.inputs(&device), Pass::Train, &expected, "");
-        }
+fn outputs_on_a_plain_device() {
+    for name in CLIP_FIXTURES {
+        let fixture = fixture(name);
+        let device = twinflame_tests::device();
+        let batch = clip::batch(&fixture, &device).unwrap();
+        let loss = clip::task(&fixture, &device, None).unwrap().config().clone();
+        let task = ClipTask::new(model(name, &device), loss, 0.0, Normalization::default()).unwrap();
+        let prefix = if name == "clip_rn_tiny" { "eval." } else { "" };
+        let computed = clip::forward(&task, &batch, Pass::Eval, prefix).unwrap();
+        let mut golden = fixture.tensors("outputs").unwrap();
+        golden.retain(|name, _| name.starts_with(prefix));
+        assert_agrees(&Check::file("outputs", computed, Rule::Output), &golden);
     }
 }
 
 #[test]
-fn transformers_blocks() {
-    for name in TRANSFORMER_FIXTURES {
-        let fixture = Fixture::new(name);
-        let expected = fixture.tensors("outputs");
+fn blocks_lead_to_the_features() {
+    for name in CLIP_FIXTURES {
         for device in plain_and_autodiff() {
-            let clip = fixture.clip(&device);
-            let (image, text) = fixture.inputs(&device);
-            let (features, visual) = clip.image_encoder.forward_with_blocks(image.into(), Pass::Train);
-            assert_close("image", features.into_data(), &expected["image_features_raw"]);
-            let (features, textual) = clip.text_encoder.forward_with_blocks(text);
-            assert_close("text", features.into_data(), &expected["text_features_raw"]);
-            check_blocks(vec![("visual.", visual), ("", textual)], &expected, "");
+            let clip = model(name, &device);
+            let (image, text) = inputs(name, &device);
+            let (features, _) = clip.image_encoder.forward_with_blocks(image.clone().into(), Pass::Eval);
+            let expected = clip.encode_image(image, Pass::Eval).into_data();
+            assert_close("image", features.into_data(), &expected);
+            let (features, _) = clip.text_encoder.forward_with_blocks(text.clone());
+            assert_close("text", features.into_data(), &clip.encode_text(text).into_data());
         }
-    }
-}
-
-#[test]
-fn resnet_outputs_blocks_and_running_statistics() {
-    let fixture = Fixture::new("clip_rn_tiny");
-    let expected = fixture.tensors("outputs");
-    for device in plain_and_autodiff() {
-        let clip = fixture.clip(&device);
-        let inputs = || fixture.inputs(&device);
-        check_outputs(&clip, inputs(), Pass::Eval, &expected, "eval.");
-        // Previewing computes what training computes, and must not show in what follows.
-        check_outputs(&clip, inputs(), Pass::Preview, &expected, "");
-        for (pass, prefix) in [(Pass::Eval, "eval."), (Pass::Preview, "")] {
-            let (image, text) = inputs();
-            let (_, visual) = clip.image_encoder.forward_with_blocks(image.into(), pass);
-            let (_, textual) = clip.text_encoder.forward_with_blocks(text);
-            check_blocks(vec![("visual.", visual), ("", textual)], &expected, prefix);
-        }
-
-        check_outputs(&clip, inputs(), Pass::Train, &expected, "");
-        let tensors: HashMap<_, _> = to_open_clip_tensors(&clip).unwrap().into_iter().collect();
-        let mut statistics = 0;
-        for (name, expected) in &expected {
-            if let Some(name) = name.strip_prefix("bn_after_train_forward.")
-                && !name.ends_with("num_batches_tracked")
-            {
-                assert_close(name, tensors[name].clone(), expected);
-                statistics += 1;
-            }
-        }
-        assert_eq!(
-            statistics,
-            named_params(&clip).iter().filter(|param| param.is_buffer).count()
-        );
-        check_outputs(&clip, inputs(), Pass::Eval, &expected, "eval_after_bn_update.");
     }
 }
 
 #[test]
 fn weights_come_back_under_their_names() {
     for name in ["clip_vit_tiny", "clip_rn_tiny", "siglip_tiny"] {
-        let fixture = Fixture::new(name);
-        let mut expected = fixture.tensors("weights");
+        let mut expected: HashMap<_, _> = fixture(name).tensors("weights").unwrap().into_iter().collect();
         expected.retain(|name, _| !name.ends_with("num_batches_tracked"));
-        let actual: HashMap<_, _> = to_open_clip_tensors(&fixture.clip(&twinflame_tests::device()))
+        let actual: HashMap<_, _> = to_open_clip_tensors(&model(name, &twinflame_tests::device()))
             .unwrap()
             .into_iter()
             .collect();
@@ -167,10 +90,9 @@ fn text_blocks(clip: &Clip) -> &Vec<ResidualBlock> {
 
 #[test]
 fn text_is_causal_and_padding_does_not_matter() {
-    let fixture = Fixture::new("clip_vit_tiny");
-    let end = fixture.config["eot_id"].as_i64().unwrap() as i32;
+    let end = fixture("clip_vit_tiny").config()["eot_id"].as_i64().unwrap() as i32;
     let device = twinflame_tests::device();
-    let clip = fixture.clip(&device);
+    let clip = model("clip_vit_tiny", &device);
     let text = [510, 7, 8, 9, end, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let run = |text: [i32; 16]| {
         let tokens = Tensor::<2, Int>::from_data([text], &device);
@@ -225,11 +147,10 @@ fn cbow_means_real_tokens_only() {
 
 #[test]
 fn patch_dropout_sees_the_kept_patches_only() {
-    let fixture = Fixture::new("clip_vit_tiny");
     let device = twinflame_tests::device();
-    let clip = fixture.clip(&device);
+    let clip = model("clip_vit_tiny", &device);
     assert_eq!(clip.num_patches(), Some(16));
-    let (image, _) = fixture.inputs(&device);
+    let (image, _) = inputs("clip_vit_tiny", &device);
     let run = |pixels: Tensor<4>, keep: Vec<i32>| {
         let kept = keep.len() / 4;
         let input = ImageInput {
@@ -311,42 +232,6 @@ impl ModuleVisitor for Gradients<'_> {
             self.seen += 1;
         }
     }
-}
-
-#[test]
-fn position_tables_are_resampled_as_the_references_do() {
-    let fixture = Fixture::new("pos_embed");
-    let inputs = fixture.tensors("inputs");
-    let outputs = fixture.tensors("outputs");
-    let mut checked = 0;
-    for (name, expected) in &outputs {
-        let (kind, sizes) = name.split_once('.').unwrap();
-        let input = match kind {
-            "open_clip_text" => &inputs[&format!("text.{sizes}")],
-            _ => &inputs[sizes],
-        };
-        let table: Vec<f32> = input.iter().collect();
-        let (from, to) = sizes.split_once("to").unwrap();
-        let side = |size: &str| match size.split_once('x') {
-            Some((rows, columns)) => [rows.parse().unwrap(), columns.parse().unwrap()],
-            None => [size.parse().unwrap(); 2],
-        };
-        let actual = match kind {
-            "open_clip_text" => resize_sequence(&table, 6, to.parse().unwrap()),
-            "open_clip" => resize_grid(&table, 6, side(from), side(to), Resample::Antialiased),
-            "albef" => resize_grid(&table, 6, side(from), side(to), Resample::Plain),
-            other => panic!("{other}"),
-        };
-        let expected: Vec<f32> = expected.iter().collect();
-        assert_eq!(actual.len(), expected.len(), "{name}");
-        let worst = actual
-            .iter()
-            .zip(&expected)
-            .fold(0.0f32, |max, (a, b)| max.max((a - b).abs()));
-        assert!(worst <= 1e-5, "{name}: off by {worst}");
-        checked += 1;
-    }
-    assert_eq!(checked, 20);
 }
 
 proptest! {

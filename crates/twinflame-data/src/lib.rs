@@ -26,6 +26,7 @@ pub use dataset::{DataConfig, DataError, EvalSet, SampleError, Source};
 pub use decode::{DecodeError, DecodeLimits, DecodedImage, PixelLayout, decode};
 pub use loader::{EvalImageBatch, EvalImages, ImageTextLoader, LoaderConfig, LoaderError, LoaderMode, Pipeline};
 pub use tokenizer::{
-    BertVocab, SpecialIds, Tokenizer, TokenizerConfig, TokenizerError, clean_caption, pre_caption, pre_question,
+    BertVocab, SpecialIds, Tokenizer, TokenizerConfig, TokenizerError, TokenizerReader, clean_caption, pre_caption,
+    pre_question,
 };
 pub use transform::{Normalization, OPENAI_MEAN, OPENAI_STD, RgbTensor, Transform, TransformConfig, TransformError};

@@ -177,7 +177,7 @@ impl ClipConfig {
     /// # Errors
     /// On the first that does not.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        require_positive("embed_dim", self.embed_dim)?;
+        require_size("embed_dim", self.embed_dim)?;
         self.vision_cfg.validate()?;
         self.text_cfg.validate()
     }
@@ -228,9 +228,9 @@ impl VisionConfig {
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        require_positive("vision_cfg.image_size", self.image_size)?;
-        require_positive("vision_cfg.width", self.width)?;
-        require_positive("vision_cfg.head_width", self.head_width)?;
+        require_size("vision_cfg.image_size", self.image_size)?;
+        require_size("vision_cfg.width", self.width)?;
+        require_size("vision_cfg.head_width", self.head_width)?;
         match self.layers {
             Layers::Depth(layers) => self.validate_vit(layers),
             Layers::Stages(stages) => self.validate_resnet(stages),
@@ -238,10 +238,10 @@ impl VisionConfig {
     }
 
     fn validate_vit(&self, layers: usize) -> Result<(), ConfigError> {
-        require_positive("vision_cfg.layers", layers)?;
-        require_positive("vision_cfg.width * mlp_ratio", self.d_ff())?;
+        require_layers("vision_cfg.layers", layers)?;
+        require_size("vision_cfg.width * mlp_ratio", self.d_ff())?;
         let patch_size = self.patch_size.ok_or(ConfigError::NoPatchSize)?;
-        require_positive("vision_cfg.patch_size", patch_size)?;
+        require_size("vision_cfg.patch_size", patch_size)?;
         require_divides("vision_cfg.patch_size", patch_size, "image_size", self.image_size)?;
         require_divides("vision_cfg.head_width", self.head_width, "width", self.width)?;
         if !(0.0..1.0).contains(&self.patch_dropout) {
@@ -252,7 +252,7 @@ impl VisionConfig {
 
     fn validate_resnet(&self, stages: [usize; 4]) -> Result<(), ConfigError> {
         for blocks in stages {
-            require_positive("vision_cfg.layers", blocks)?;
+            require_layers("vision_cfg.layers", blocks)?;
         }
         require_divides("2 (half of the stem)", 2, "vision_cfg.width", self.width)?;
         require_divides(
@@ -275,8 +275,9 @@ impl TextConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        require_positive("text_cfg.vocab_size", self.vocab_size)?;
-        require_positive("text_cfg.width", self.width)?;
+        require_size("text_cfg.vocab_size", self.vocab_size)?;
+        require_size("text_cfg.width", self.width)?;
+        require_size("text_cfg.context_length", self.context_length)?;
         if self.context_length < 3 {
             return Err(ConfigError::ContextLength(self.context_length));
         }
@@ -289,20 +290,33 @@ impl TextConfig {
             });
         }
         if self.kind == TextKind::Transformer {
-            require_positive("text_cfg.layers", self.layers)?;
-            require_positive("text_cfg.heads", self.heads)?;
-            require_positive("text_cfg.width * mlp_ratio", self.d_ff())?;
+            require_layers("text_cfg.layers", self.layers)?;
+            require_size("text_cfg.heads", self.heads)?;
+            require_size("text_cfg.width * mlp_ratio", self.d_ff())?;
             require_divides("text_cfg.heads", self.heads, "width", self.width)?;
         }
         Ok(())
     }
 }
 
-pub(crate) fn require_positive(key: &'static str, value: usize) -> Result<(), ConfigError> {
-    if value == 0 {
-        return Err(ConfigError::Zero(key));
+/// Largest width, side or number of tokens, and most blocks: what is counted from them does not overflow.
+const MAX_SIZE: usize = 1 << 20;
+const MAX_LAYERS: usize = 1 << 10;
+
+pub(crate) fn require_size(key: &'static str, value: usize) -> Result<(), ConfigError> {
+    require_at_most(MAX_SIZE, key, value)
+}
+
+pub(crate) fn require_layers(key: &'static str, value: usize) -> Result<(), ConfigError> {
+    require_at_most(MAX_LAYERS, key, value)
+}
+
+fn require_at_most(most: usize, key: &'static str, value: usize) -> Result<(), ConfigError> {
+    match value {
+        0 => Err(ConfigError::Zero(key)),
+        _ if value <= most => Ok(()),
+        _ => Err(ConfigError::Large { key, value, most }),
     }
-    Ok(())
 }
 
 pub(crate) fn require_divides(
@@ -382,6 +396,7 @@ mod tests {
         assert!(broken("vit-b-32", &|c| c.vision_cfg.patch_dropout = 1.0).contains("patch_dropout"));
         assert!(broken("rn50", &|c| c.vision_cfg.patch_dropout = 0.5).contains("patch_dropout"));
         assert!(broken("rn50", &|c| c.embed_dim = 0).contains("embed_dim"));
+        assert!(broken("rn50", &|c| c.vision_cfg.width = usize::MAX / 8).contains("at most 1048576"));
         assert!(broken("rn50", &|c| c.text_cfg.heads = 7).contains("heads"));
         assert!(broken("rn50", &|c| c.text_cfg.context_length = 2).contains("context_length"));
         assert!(broken("rn50", &|c| c.text_cfg.pool = TextPool::Eos(49408)).contains("49408"));

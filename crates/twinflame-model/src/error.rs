@@ -18,6 +18,16 @@ pub enum ConfigError {
     /// A size of zero.
     #[error("{0} is 0; it must be at least 1")]
     Zero(&'static str),
+    /// A size that no model has.
+    #[error("{key} = {value} is too large; it must be at most {most}")]
+    Large {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: usize,
+        /// The largest that is possible.
+        most: usize,
+    },
     /// One size does not divide another.
     #[error("{divisor_key} = {divisor} does not divide {key} = {value}")]
     Divide {

@@ -8,11 +8,13 @@ use twinflame::{
         AlbefConfig,
         weights::{AlbefCheckpoint, named_params},
     },
-    train::optim::{OptimConfig, no_decay_paths},
+    train::{
+        optim::{OptimConfig, no_decay_paths},
+        verify::albef,
+    },
 };
 
-use super::albef_config;
-use crate::fixture::Fixture;
+use crate::fixture::fixture;
 
 fn json(file: &str) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(file);
@@ -75,8 +77,9 @@ fn the_base_models_numbers_of_parameters() {
 
 #[test]
 fn decay_groups() {
-    let fixture = Fixture::new("albef_pretrain_tiny");
-    let model = albef_config(&fixture).init(0, &twinflame_tests::device());
+    let fixture = fixture("albef_pretrain_tiny");
+    let config = albef::config(&fixture, albef::Training::Pretraining).unwrap();
+    let model = config.init(0, &twinflame_tests::device());
     let exempt = no_decay_paths(&OptimConfig::default(), &model);
     for (key, decays) in [("decay", true), ("no_decay", false)] {
         let mut names: Vec<String> = named_params(&model)
@@ -84,7 +87,7 @@ fn decay_groups() {
             .filter(|param| exempt.contains(&param.path) != decays)
             .map(|param| param.name)
             .collect();
-        let expected = fixture.config["optimizer"][key].as_array().unwrap();
+        let expected = fixture.config()["optimizer"][key].as_array().unwrap();
         let mut expected: Vec<_> = expected.iter().map(|name| name.as_str().unwrap()).collect();
         names.sort();
         expected.sort();

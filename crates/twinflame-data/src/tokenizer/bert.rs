@@ -99,6 +99,13 @@ impl BertTokenizer {
         ids
     }
 
+    /// The pieces in the order of their ids, one a line.
+    pub(super) fn vocabulary(&self) -> String {
+        let mut pieces: Vec<(String, u32)> = self.pieces.get_vocab(true).into_iter().collect();
+        pieces.sort_by_key(|(_, id)| *id);
+        pieces.into_iter().map(|(piece, _)| piece + "\n").collect()
+    }
+
     /// Ids without those that are put around the text.
     pub(super) fn tokens(&self, text: &str) -> Vec<i32> {
         let cleaned = self.max_words.map(|max_words| pre_caption(text, max_words));

@@ -21,19 +21,22 @@ pub(super) const CLIP_VOCAB_SIZE: usize = 49_408;
 const BYTE_SYMBOLS: usize = 512;
 
 /// The start and the end token.
-const SPECIAL_TOKENS: [&str; 2] = ["<start_of_text>", "<end_of_text>"];
+pub(super) const SPECIAL_TOKENS: [&str; 2] = ["<start_of_text>", "<end_of_text>"];
 
 /// Marks the last symbol of a word.
-const END_OF_WORD: &str = "</w>";
+pub(super) const END_OF_WORD: &str = "</w>";
 
 /// open_clip's split into words: English contractions, runs of letters, single digits, runs of anything else.
-const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+pub(super) const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 type Bpe = TokenizerImpl<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
 /// open_clip's `SimpleTokenizer`.
 pub(super) struct ClipTokenizer {
     bpe: Bpe,
+    /// As the merges write them, by id, without the special ones.
+    pub(super) tokens: Vec<String>,
+    pub(super) merges: Merges,
     /// Bytes of every token, an end of word as a space.
     token_bytes: Vec<Vec<u8>>,
 }
@@ -65,9 +68,14 @@ impl ClipTokenizer {
 
         let bytes: HashMap<char, u8> = symbols.into_iter().collect();
         let token_bytes = tokens.iter().map(|token| bytes_of(token, &bytes)).collect();
-        let vocab: Vocab = tokens.into_iter().zip(0..).collect();
-        let bpe = build(vocab, merges).map_err(|error| damaged(&error.to_string()))?;
-        Ok(Self { bpe, token_bytes })
+        let vocab: Vocab = tokens.iter().cloned().zip(0..).collect();
+        let bpe = build(vocab, merges.clone()).map_err(|error| damaged(&error.to_string()))?;
+        Ok(Self {
+            bpe,
+            tokens,
+            merges,
+            token_bytes,
+        })
     }
 
     pub(super) fn encode(&self, text: &str, context_length: usize) -> Vec<i32> {
@@ -115,7 +123,7 @@ impl ClipTokenizer {
         self.token_bytes.len() + SPECIAL_TOKENS.len()
     }
 
-    fn start_id(&self) -> i32 {
+    pub(super) fn start_id(&self) -> i32 {
         self.token_bytes.len() as i32
     }
 

@@ -2,6 +2,7 @@
 
 use super::{SpecialIds, TokenizerError, fit};
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 use tokenizers::Tokenizer as HfTokenizer;
 
@@ -23,6 +24,17 @@ pub(super) struct FileTokenizer {
 
 impl FileTokenizer {
     pub(super) fn open(path: &Path) -> Result<Self, TokenizerError> {
+        // The library panics on some files that are not what they should be: a template that names a token without
+        // describing it.
+        catch_unwind(|| Self::read(path)).unwrap_or_else(|_| {
+            Err(TokenizerError::Incomplete {
+                path: path.to_owned(),
+                message: "one of its parts refers to something that it does not have".to_owned(),
+            })
+        })
+    }
+
+    fn read(path: &Path) -> Result<Self, TokenizerError> {
         let bytes = fs::read(path).map_err(|source| TokenizerError::Read {
             path: path.to_owned(),
             source,
@@ -107,6 +119,28 @@ impl FileTokenizer {
 
     pub(super) fn pad_id(&self) -> u32 {
         self.pad
+    }
+
+    /// The tokenizer as JSON.
+    pub(super) fn json(&self) -> String {
+        // It was read from JSON and holds nothing that JSON cannot say.
+        self.tokenizer.to_string(false).unwrap_or_default()
+    }
+
+    /// The tokenizer and how transformers is to pad: with the end token if there is one, after which nothing is looked at.
+    pub(super) fn files(&self, context_length: usize) -> Option<Vec<(&'static str, String)>> {
+        let token = |id: Option<u32>| self.tokenizer.id_to_token(id?);
+        let config = serde_json::json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "pad_token": token(self.eos_id().or(Some(self.pad)))?,
+            "eos_token": token(self.eos_id()),
+            "model_max_length": context_length,
+            "clean_up_tokenization_spaces": false,
+        });
+        Some(vec![
+            ("tokenizer.json", self.json()),
+            ("tokenizer_config.json", format!("{config:#}\n")),
+        ])
     }
 
     /// BERT's special tokens, if the file has all of them.

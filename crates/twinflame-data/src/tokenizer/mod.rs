@@ -3,8 +3,10 @@
 mod bert;
 mod clean;
 mod clip;
+mod clip_files;
 mod config;
 mod error;
+mod export;
 mod file;
 mod ftfy;
 mod pre_caption;
@@ -14,6 +16,7 @@ mod vocabulary;
 pub use clean::clean_caption;
 pub use config::TokenizerConfig;
 pub use error::TokenizerError;
+pub use export::TokenizerReader;
 pub use pre_caption::{pre_caption, pre_question};
 pub use special::SpecialIds;
 pub use vocabulary::BertVocab;

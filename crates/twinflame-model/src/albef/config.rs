@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::{Albef, FeatureQueue, presets::albef_presets};
 use crate::{
     ConfigError, Layers, VisionConfig,
-    config::{require_divides, require_positive},
+    config::{require_divides, require_layers, require_size},
     dropout::{MAX_SITES, check_probability},
     presets::find,
 };
@@ -109,8 +109,8 @@ impl AlbefConfig {
     /// # Errors
     /// On the first that does not.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        require_positive("embed_dim", self.embed_dim)?;
-        require_positive("queue_size", self.queue_size)?;
+        require_size("embed_dim", self.embed_dim)?;
+        require_size("queue_size", self.queue_size)?;
         if !(self.init_temp.is_finite() && self.init_temp > 0.0) {
             return Err(ConfigError::Temperature(self.init_temp));
         }
@@ -153,12 +153,13 @@ impl BertConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        require_positive("text_cfg.vocab_size", self.vocab_size)?;
-        require_positive("text_cfg.width", self.width)?;
-        require_positive("text_cfg.heads", self.heads)?;
-        require_positive("text_cfg.text_layers", self.text_layers)?;
-        require_positive("text_cfg.fusion_layers", self.fusion_layers)?;
-        require_positive("text_cfg.width * mlp_ratio", self.d_ff())?;
+        require_size("text_cfg.vocab_size", self.vocab_size)?;
+        require_size("text_cfg.width", self.width)?;
+        require_size("text_cfg.heads", self.heads)?;
+        require_size("text_cfg.max_positions", self.max_positions)?;
+        require_layers("text_cfg.text_layers", self.text_layers)?;
+        require_layers("text_cfg.fusion_layers", self.fusion_layers)?;
+        require_size("text_cfg.width * mlp_ratio", self.d_ff())?;
         require_divides("text_cfg.heads", self.heads, "width", self.width)?;
         check_probability(self.dropout)?;
         if !(2..=self.max_positions).contains(&self.context_length) {

@@ -1,5 +1,8 @@
 use std::{io, path::PathBuf};
 
+use super::ArchiveError;
+use crate::ConfigError;
+
 /// Weights that cannot be read, written or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +22,30 @@ pub enum WeightsError {
         path: PathBuf,
         /// Why.
         source: safetensors::SafeTensorError,
+    },
+    /// The file holds no tensors that can be read.
+    #[error("cannot read weights from {path}: {source}")]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ArchiveError,
+    },
+    /// A folder or file whose contents are not what is asked for.
+    #[error("{path}: {message}")]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// Weights that are not of the given configuration.
+    #[error("{path} does not fit the configuration: {}", .differences.join("; "))]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// Each key with the value that the weights have and the one that was given.
+        differences: Vec<String>,
     },
     /// The file cannot be written.
     #[error("cannot write weights to {path}: {source}")]
@@ -49,6 +76,26 @@ pub enum WeightsError {
         /// Shape that would fit.
         expected: Vec<usize>,
     },
+    /// A value does not fit into the type of the file.
+    #[error("tensor `{name}` has the value {value}, too large for {dtype}: write {instead} instead")]
+    TooLarge {
+        /// The tensor.
+        name: String,
+        /// Its value.
+        value: f32,
+        /// The type.
+        dtype: &'static str,
+        /// A type that holds it.
+        instead: &'static str,
+    },
+    /// The card of an exported file is damaged.
+    #[error("{path}: the card in its metadata cannot be read: {reason}")]
+    Card {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Names do not match up.
     #[error("the weights do not fit the model: {}", names(.missing, .unexpected))]
     Names {
@@ -56,6 +103,27 @@ pub enum WeightsError {
         missing: Vec<String>,
         /// In the file, not in the model.
         unexpected: Vec<String>,
+    },
+    /// A foreign configuration says something that no model of this crate is.
+    #[error("config.json: {key} is {found}; this crate has models with {expected}")]
+    Setting {
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+        /// Values that there are.
+        expected: &'static str,
+    },
+    /// A configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A format has no way to say what this model is.
+    #[error("{format} cannot express this model: {reason}")]
+    Inexpressible {
+        /// The format.
+        format: &'static str,
+        /// Why.
+        reason: String,
     },
     /// A value on the device cannot be read.
     #[error("cannot read tensor `{name}` from the device: {reason}")]

@@ -54,6 +54,16 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     out
 }
 
+/// [`transpose`] for elements of any type, as bytes; their number and the shape say how long one is.
+pub(super) fn transpose_bytes(bytes: &[u8], rows: usize, columns: usize) -> Vec<u8> {
+    let size = bytes.len() / (rows * columns).max(1);
+    let mut out = Vec::with_capacity(bytes.len());
+    for column in 0..columns {
+        out.extend((0..rows).flat_map(|row| &bytes[(row * columns + column) * size..][..size]));
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

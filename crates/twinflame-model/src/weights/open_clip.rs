@@ -1,13 +1,17 @@
 //! open_clip's safetensors files.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use burn::tensor::TensorData;
 
 use super::{
-    Layout, LoadReport, NamedParam, Place, ReferenceNames, WeightsError,
-    file::{read_file, write_file},
-    tensors::{Loader, Writer, to_tensors},
+    Allow, FileDType, Layout, LoadReport, NamedParam, Place, ReferenceNames, WeightsError,
+    file::read_file,
+    save_tensors,
+    tensors::{load_some, to_tensors},
 };
 use crate::{
     Clip,
@@ -24,14 +28,14 @@ const IGNORED: [&str; 5] = [
     "vocab_size",
 ];
 
-/// Replaces the weights of `clip` by those of a safetensors file with open_clip's names.
+/// Replaces the weights of `clip` by those of a file with open_clip's names, of any kind that [`Archive`](super::Archive)
+/// reads.
 ///
 /// Position tables of another image size or context length are resampled as open_clip does.
 ///
 /// # Errors
 /// If the file cannot be read, or does not hold exactly the tensors of this model; `clip` is then unchanged.
 pub fn load_open_clip(clip: &mut Clip, path: &Path) -> Result<LoadReport, WeightsError> {
-    let is_ignored = |name: &str| IGNORED.iter().any(|suffix| name.ends_with(suffix));
     let (tensors, ignored) = read_file(path, is_ignored)?;
     let report = load_open_clip_tensors(clip, tensors)?;
     Ok(LoadReport { ignored, ..report })
@@ -45,11 +49,25 @@ pub fn load_open_clip_tensors(
     clip: &mut Clip,
     tensors: HashMap<String, TensorData>,
 ) -> Result<LoadReport, WeightsError> {
-    let mut loader = Loader::new(tensors);
-    loader.take(&*clip, str::to_owned)?;
-    let (values, report) = loader.finish()?;
-    Writer::new(values).replace(clip);
-    Ok(report)
+    load_some(clip, tensors, &HashSet::new(), Vec::new(), &Allow::default())
+}
+
+/// The same, but for tensors that may be missing or left over, and with entries that carry no weight.
+///
+/// # Errors
+/// As [`load_open_clip`].
+pub(super) fn load_allowing(
+    clip: &mut Clip,
+    tensors: HashMap<String, TensorData>,
+    allow: &Allow,
+) -> Result<LoadReport, WeightsError> {
+    let (ignored, tensors): (HashMap<_, _>, HashMap<_, _>) =
+        tensors.into_iter().partition(|(name, _)| is_ignored(name));
+    load_some(clip, tensors, &HashSet::new(), ignored.into_keys().collect(), allow)
+}
+
+fn is_ignored(name: &str) -> bool {
+    IGNORED.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// All weights with open_clip's names, shapes and order of elements, in f32, sorted by name.
@@ -62,11 +80,11 @@ pub fn to_open_clip_tensors(clip: &Clip) -> Result<Vec<(String, TensorData)>, We
     Ok(tensors)
 }
 
-/// Writes a safetensors file that open_clip loads, all at once or not at all.
+/// All of open_clip's state dict: [`to_open_clip_tensors`] and the counters of PyTorch's batch normalisation, 0.
 ///
 /// # Errors
-/// If a value cannot be read from the device or the file cannot be written.
-pub fn save_open_clip(clip: &Clip, path: &Path) -> Result<(), WeightsError> {
+/// If a value cannot be read from the device.
+pub fn to_open_clip_state_dict(clip: &Clip) -> Result<Vec<(String, TensorData)>, WeightsError> {
     let mut tensors = to_open_clip_tensors(clip)?;
     let counters: Vec<_> = tensors
         .iter()
@@ -77,7 +95,15 @@ pub fn save_open_clip(clip: &Clip, path: &Path) -> Result<(), WeightsError> {
         })
         .collect();
     tensors.extend(counters);
-    write_file(path, &tensors)
+    Ok(tensors)
+}
+
+/// Writes a safetensors file that open_clip loads, all at once or not at all.
+///
+/// # Errors
+/// If a value cannot be read from the device or the file cannot be written.
+pub fn save_open_clip(clip: &Clip, path: &Path) -> Result<(), WeightsError> {
+    save_tensors(path, to_open_clip_state_dict(clip)?, FileDType::F32, HashMap::new())
 }
 
 impl ReferenceNames for Clip {

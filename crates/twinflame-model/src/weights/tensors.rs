@@ -1,13 +1,13 @@
 //! Between a module and tensors with the reference's names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{DType, Tensor, TensorData},
 };
 
-use super::{NamedParam, ReferenceNames, WeightsError, named_params};
+use super::{Allow, NamedParam, ReferenceNames, WeightsError, named_params};
 use crate::pos_embed::{Resample, resize_grid};
 
 /// What a load did beyond copying.
@@ -19,6 +19,8 @@ pub struct LoadReport {
     pub resized: Vec<String>,
     /// Entries of the file that the model has no use for.
     pub ignored: Vec<String>,
+    /// Tensors of the model that are not in the file and were allowed to stay as they are.
+    pub missing: Vec<String>,
 }
 
 /// Collects the values of one or several modules, before any of them is changed.
@@ -55,6 +57,21 @@ impl Loader {
         Ok(())
     }
 
+    /// Takes the tensors of a module whose names `is_wanted` holds for.
+    fn take_where<M: ReferenceNames>(
+        &mut self,
+        module: &M,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), WeightsError> {
+        for param in named_params(module).into_iter().filter(|param| is_wanted(&param.name)) {
+            if let Some(tensor) = self.take_one(&param.name) {
+                let tensor = fit::<M>(&param, &param.name, tensor, &mut self.report)?;
+                self.values.insert(param.id, tensor);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a tensor as it is; a missing one is remembered.
     pub(super) fn take_one(&mut self, name: &str) -> Option<TensorData> {
         let tensor = self.tensors.remove(name);
@@ -68,15 +85,25 @@ impl Loader {
     /// # Errors
     /// If a tensor was missing or is left over.
     pub(super) fn finish(self) -> Result<(HashMap<ParamId, TensorData>, LoadReport), WeightsError> {
-        if self.missing.is_empty() && self.tensors.is_empty() {
-            return Ok((self.values, self.report));
+        self.finish_allowing(&Allow::default())
+    }
+
+    /// # Errors
+    /// If a tensor was missing or is left over that is not allowed to be.
+    pub(super) fn finish_allowing(
+        mut self,
+        allow: &Allow,
+    ) -> Result<(HashMap<ParamId, TensorData>, LoadReport), WeightsError> {
+        let (allowed, missing) = self.missing.into_iter().partition(|name| allow.allows(name));
+        self.report.missing = allowed;
+        let mut left: Vec<_> = self.tensors.into_keys().collect();
+        left.sort();
+        let (allowed, unexpected): (Vec<_>, Vec<_>) = left.into_iter().partition(|name| allow.allows(name));
+        self.report.ignored.extend(allowed);
+        match (&missing, &unexpected) {
+            (missing, unexpected) if missing.is_empty() && unexpected.is_empty() => Ok((self.values, self.report)),
+            _ => Err(WeightsError::Names { missing, unexpected }),
         }
-        let mut unexpected: Vec<_> = self.tensors.into_keys().collect();
-        unexpected.sort();
-        Err(WeightsError::Names {
-            missing: self.missing,
-            unexpected,
-        })
     }
 }
 
@@ -149,6 +176,26 @@ impl ModuleMapper for Writer {
         let tensor = Tensor::from_data(data, &param.lazy_device());
         param.transform_for_load(tensor, id)
     }
+}
+
+/// Replaces the tensors of a module that are not `untouched`; all of `tensors` must be among them.
+///
+/// # Errors
+/// If one of them is missing, left over, or has an impossible shape; `module` is then unchanged.
+pub(super) fn load_some<M: ReferenceNames>(
+    module: &mut M,
+    tensors: HashMap<String, TensorData>,
+    untouched: &HashSet<String>,
+    mut ignored: Vec<String>,
+    allow: &Allow,
+) -> Result<LoadReport, WeightsError> {
+    let mut loader = Loader::new(tensors);
+    loader.take_where(module, |name| !untouched.contains(name))?;
+    let (values, mut report) = loader.finish_allowing(allow)?;
+    Writer::new(values).replace(module);
+    ignored.append(&mut report.ignored);
+    ignored.sort();
+    Ok(LoadReport { ignored, ..report })
 }
 
 /// Gives a module the weights of another of its kind, which may be of another image size or text length, and may have

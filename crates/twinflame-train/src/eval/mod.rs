@@ -40,6 +40,7 @@ pub use embedding_file::{EmbeddingFile, EmbeddingFormat, TENSOR_NAME, index_path
 pub use encoder::{Encoder, ImageFeatures};
 pub use error::EvalError;
 pub use linear_probe::{BestProbe, LabelledFeatures, LinearProbe, LinearProbeConfig};
+pub(crate) use partial_file::write_whole;
 pub use picture::{PICTURE_HITS, PictureHit, PictureRow, PictureSection, pick_queries, retrieval_picture};
 pub use progress::progress_bar;
 pub use relevance::{DistinctCaptions, Relevance};

@@ -15,4 +15,4 @@ pub use error::RecipeError;
 pub use load::ResolvedRecipe;
 pub use overrides::Assignment;
 pub use run_config::{BestMetric, RunConfig};
-pub use schema::{DataRecipe, ModelRecipe, Recipe};
+pub use schema::{DataRecipe, InitRecipe, ModelRecipe, ModelSource, Recipe};

@@ -60,15 +60,29 @@ fn clip_task() -> TaskConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InitRecipe {
-    /// A run, its `best`, or a checkpoint, whose weights the model starts with. Positions of another image size or text
-    /// length are resampled; a momentum copy starts equal to the model. Left out: weights drawn from the seed.
+    /// A run, its `best`, or a checkpoint, whose weights the model starts with; or one of another program: open_clip's or
+    /// OpenAI's file, a folder with Hugging Face's CLIP, a checkpoint of salesforce/ALBEF. Positions of another image size
+    /// or text length are resampled; a momentum copy starts equal to the model. Left out: weights drawn from the seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
+    /// A checkpoint of another program, whose image encoder the model starts with, after `model`: for an ALBEF a timm or
+    /// DeiT Vision Transformer, for a CLIP that of a CLIP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<PathBuf>,
+    /// A checkpoint of another program, whose text encoder the model starts with: for an ALBEF a BERT of Hugging Face,
+    /// for a CLIP that of a CLIP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<PathBuf>,
+    /// Names of tensors, or patterns with `*` and `?`, that may be missing in such a checkpoint or left over.
+    /// `quick_gelu`, `normalization` and `vocabulary` allow weights, also this recipe's own checkpoints, that were trained
+    /// with another activation, other statistics of pixels or other ids of texts than this recipe has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
 }
 
 impl InitRecipe {
     fn is_empty(&self) -> bool {
-        self.model.is_none()
+        *self == Self::default()
     }
 }
 
@@ -93,9 +107,9 @@ pub struct ModelRecipe {
     /// Name of a configuration: `twinflame models` lists them. Exactly one of this and `config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// JSON file of a configuration, in open_clip's format.
+    /// A configuration in open_clip's format: a JSON file, or its keys as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<PathBuf>,
+    pub config: Option<ModelSource>,
     /// Side of the square image, in pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
@@ -131,6 +145,31 @@ pub struct ModelRecipe {
     pub dropout: Option<f64>,
 }
 
+/// A configuration without a name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "`model.config` is the path of a JSON file or a table with its keys"
+)]
+pub enum ModelSource {
+    /// A JSON file.
+    File(PathBuf),
+    /// The keys of such a file: a recipe that needs no other file.
+    Keys(toml::Table),
+}
+
+impl ModelSource {
+    fn resolve(&self) -> Result<ModelConfig, String> {
+        match self {
+            Self::File(path) => from_file(path),
+            Self::Keys(keys) => {
+                let json = serde_json::to_string(keys).map_err(|error| error.to_string())?;
+                ModelConfig::from_json(&json).map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
 /// Key below the recipe's root and what is wrong with it.
 pub(super) type Complaint = (String, String);
 
@@ -140,7 +179,7 @@ impl ModelRecipe {
         let at = |key: &str| format!("model.{key}");
         let mut config = match (&self.name, &self.config) {
             (Some(name), None) => named(name).map_err(|message| (at("name"), message))?,
-            (None, Some(path)) => from_file(path).map_err(|message| (at("config"), message))?,
+            (None, Some(source)) => source.resolve().map_err(|message| (at("config"), message))?,
             (Some(_), Some(_)) => {
                 return Err((
                     at("config"),

@@ -1,15 +1,20 @@
 //! Checkpoints: a set of files that appears whole or not at all.
 
+mod error;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
-use burn::store::{ModuleRecord, RecordError};
-use thiserror::Error;
+use burn::store::ModuleRecord;
+use twinflame_model::weights::Allow;
 
-use super::state::{FORMAT, RunState};
+pub use error::CheckpointError;
+
+use super::state::RunState;
+use crate::card::Card;
 
 /// Weights, running statistics and, if the recipe asks for it, the averaged weights.
 pub(super) const MODEL_FILE: &str = "model.bpk";
@@ -22,70 +27,12 @@ pub(super) const STATE_FILE: &str = "state.json";
 /// The resolved recipe: a checkpoint can be moved without its run.
 pub(super) const RECIPE_FILE: &str = "recipe.toml";
 
+/// The [`Card`] as JSON.
+pub(super) const CARD_FILE: &str = "card.json";
+
 /// Folders with this prefix are being written or removed and are not checkpoints.
 const UNFINISHED: &str = ".unfinished-";
 const STEP_PREFIX: &str = "step-";
-
-/// A checkpoint that cannot be written or read.
-#[derive(Debug, Error)]
-pub enum CheckpointError {
-    /// A file or folder cannot be written, read, renamed or removed.
-    #[error("cannot access {}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A record file is damaged, or does not belong to this model.
-    #[error("cannot use the records in {}", path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<RecordError>,
-    },
-    /// `state.json` is damaged.
-    #[error("{} does not describe a checkpoint", path.display())]
-    State {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// Written by another version.
-    #[error("{} has checkpoint format {found}, this version reads {FORMAT}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// The format found.
-        found: u32,
-    },
-    /// No checkpoint where one was asked for.
-    #[error("there is no checkpoint in {}: give a run folder (runs/<name>-<n>) or one of its checkpoints/step-<n>", path.display())]
-    Missing {
-        /// The folder.
-        path: PathBuf,
-    },
-}
-
-impl CheckpointError {
-    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
-    }
-
-    pub(super) fn record(path: &Path) -> impl FnOnce(RecordError) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Record {
-            path,
-            source: Box::new(source),
-        }
-    }
-}
 
 /// What goes into a checkpoint beside the state.
 pub(super) struct Records {
@@ -116,6 +63,35 @@ impl Checkpoint {
             dir: dir.to_owned(),
             state: RunState::read(dir)?,
         })
+    }
+
+    /// What its weights were trained with; `None` for one that was written before there were cards.
+    ///
+    /// # Errors
+    /// If `card.json` cannot be read or is damaged.
+    pub fn card(&self) -> Result<Option<Card>, CheckpointError> {
+        let path = self.dir.join(CARD_FILE);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(CheckpointError::io(&path))?,
+        };
+        let card = serde_json::from_str(&text).map_err(|source| CheckpointError::State { path, source })?;
+        Ok(Some(card))
+    }
+
+    /// Refuses weights that were trained with something else than what they would be used with; the commit that trained
+    /// them, if they say so.
+    pub(super) fn check_card(&self, expected: &Card, allow: &Allow) -> Result<Option<String>, CheckpointError> {
+        let Some(card) = self.card()? else {
+            return Ok(None);
+        };
+        match card.check(expected, allow) {
+            Ok(()) => Ok(card.commit),
+            Err(source) => Err(CheckpointError::Card {
+                path: self.dir.clone(),
+                source: Box::new(source),
+            }),
+        }
     }
 
     /// Reads the three records.
@@ -195,6 +171,7 @@ impl Checkpoints {
         &self,
         state: &RunState,
         recipe: &str,
+        card: &str,
         records: Records,
     ) -> Result<Checkpoint, CheckpointError> {
         let json = serde_json::to_string_pretty(state).map_err(|source| CheckpointError::State {
@@ -222,6 +199,10 @@ impl Checkpoints {
             (
                 RECIPE_FILE,
                 Box::new(|path| fs::write(path, recipe).map_err(CheckpointError::io(path))),
+            ),
+            (
+                CARD_FILE,
+                Box::new(|path| fs::write(path, card).map_err(CheckpointError::io(path))),
             ),
             (
                 STATE_FILE,
@@ -347,7 +328,7 @@ mod tests {
         for step in [10, 20, 30, 40] {
             let mut state = state(step);
             state.best = Some(Best { step: 10, value: 0.5 });
-            checkpoints.write(&state, "", records()).unwrap();
+            checkpoints.write(&state, "", "", records()).unwrap();
         }
         assert_eq!(steps(&checkpoints), [10, 30, 40]);
         assert_eq!(checkpoints.latest().unwrap().unwrap().state.step, 40);
@@ -356,11 +337,18 @@ mod tests {
 
     #[test]
     fn a_set_cut_short_after_any_file_leaves_the_one_before() {
-        let names = [MODEL_FILE, OPTIM_FILE, SCHEDULER_FILE, RECIPE_FILE, STATE_FILE];
+        let names = [
+            MODEL_FILE,
+            OPTIM_FILE,
+            SCHEDULER_FILE,
+            RECIPE_FILE,
+            CARD_FILE,
+            STATE_FILE,
+        ];
         for written in 0..names.len() {
             let dir = tempfile::tempdir().unwrap();
             let checkpoints = Checkpoints::new(dir.path().to_owned(), 1);
-            checkpoints.write(&state(10), "", records()).unwrap();
+            checkpoints.write(&state(10), "", "", records()).unwrap();
             let files = names
                 .iter()
                 .enumerate()
@@ -380,7 +368,7 @@ mod tests {
             assert_eq!(latest.state.step, 10);
             latest.records().unwrap();
             // The next one is written over what was left.
-            checkpoints.write(&state(20), "", records()).unwrap();
+            checkpoints.write(&state(20), "", "", records()).unwrap();
             assert_eq!(steps(&checkpoints), [20]);
         }
     }
@@ -389,10 +377,10 @@ mod tests {
     fn writing_a_step_again_replaces_it() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned(), 3);
-        checkpoints.write(&state(10), "", records()).unwrap();
+        checkpoints.write(&state(10), "", "", records()).unwrap();
         let mut again = state(10);
         again.finished = true;
-        checkpoints.write(&again, "", records()).unwrap();
+        checkpoints.write(&again, "", "", records()).unwrap();
         assert!(checkpoints.latest().unwrap().unwrap().state.finished);
     }
 
@@ -401,7 +389,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned(), 3);
         let written = checkpoints
-            .write(&RunState { format: 2, ..state(1) }, "", records())
+            .write(&RunState { format: 2, ..state(1) }, "", "", records())
             .err();
         // Pruning reads the list again and meets it.
         assert!(matches!(written, Some(CheckpointError::Format { found: 2, .. })));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use twinflame_data::{DataError, LoaderError, TokenizerError, TransformError};
+use twinflame_model::weights::WeightsError;
 
 use super::checkpoint::CheckpointError;
 use crate::optim::OptimError;
@@ -49,12 +50,39 @@ pub enum RunError {
         source: Box<RunError>,
     },
     /// The weights to start from do not fit.
-    #[error("init.model: {}: {message}", path.display())]
+    #[error("init.{key}: {}: {message}", path.display())]
     Init {
-        /// The run or checkpoint.
+        /// The key below `[init]`.
+        key: &'static str,
+        /// What it names.
         path: PathBuf,
         /// What does not fit.
         message: String,
+    },
+    /// Weights of another program.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Weights of another program that no recipe of ours fits.
+    #[error("cannot import {}: {message}", path.display())]
+    Import {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A folder that would be overwritten.
+    #[error("{} exists already: give another folder, or remove it", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A JSON file of another program.
+    #[error("cannot understand {}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
     },
     /// Validation figures.
     #[error("the validation failed")]

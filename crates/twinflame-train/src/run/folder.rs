@@ -69,6 +69,15 @@ impl RunFolder {
         }
     }
 
+    /// Makes the folder `path`, which must not exist.
+    pub(super) fn create_at(path: &Path) -> Result<Self, RunError> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(RunError::io(parent))?;
+        }
+        fs::create_dir(path).map_err(RunError::io(path))?;
+        Ok(Self { path: path.to_owned() })
+    }
+
     /// The folder of an earlier run.
     ///
     /// # Errors

@@ -7,11 +7,13 @@ use burn::module::Module;
 use burn::tensor::Device;
 use twinflame_data::{Normalization, Tokenizer, Transform};
 use twinflame_model::Model;
+use twinflame_model::weights::Allow;
 
 use super::checkpoint::{Checkpoint, CheckpointError, MODEL_FILE, RECIPE_FILE, STATE_FILE};
 use super::error::RunError;
 use super::folder::RunFolder;
 use super::parts::build_task;
+use crate::card::Card;
 use crate::recipe::ResolvedRecipe;
 use crate::task::Task;
 
@@ -32,6 +34,8 @@ pub struct LoadedModel {
     pub normalization: Normalization,
     /// Where the weights came from.
     pub checkpoint: Checkpoint,
+    /// What the weights say about themselves.
+    pub card: Card,
 }
 
 impl LoadedModel {
@@ -44,13 +48,16 @@ impl LoadedModel {
 /// Loads a model from a run folder (its last checkpoint), from `<run folder>/best`, or from one checkpoint.
 ///
 /// # Errors
-/// If there is no checkpoint, or its files do not fit its recipe.
+/// If there is no checkpoint, or its files do not fit its recipe, or were trained with another activation, normalisation
+/// or vocabulary than it has now.
 pub fn load(path: &Path, device: &Device) -> Result<LoadedModel, RunError> {
     let checkpoint = find(path)?;
     let recipe = ResolvedRecipe::load_file(&checkpoint.dir.join(RECIPE_FILE), &[])?;
     let record_file = checkpoint.dir.join(MODEL_FILE);
     let record = burn::store::ModuleRecord::load(&record_file).map_err(CheckpointError::record(&record_file))?;
     let tokenizer = Arc::new(Tokenizer::new(&recipe.recipe.tokenizer)?);
+    let mut card = Card::new(&recipe, &tokenizer, None);
+    card.commit = checkpoint.check_card(&card, &Allow::new(&recipe.recipe.init.allow))?;
     let task = build_task(&recipe, &tokenizer, 1, device)?
         .try_load_record(record)
         .map_err(CheckpointError::record(&record_file))?
@@ -68,6 +75,7 @@ pub fn load(path: &Path, device: &Device) -> Result<LoadedModel, RunError> {
         normalization: transform.normalization(),
         recipe,
         checkpoint,
+        card,
     })
 }
 

@@ -1,6 +1,5 @@
 //! What a recipe describes, built: loaders, task, optimiser, schedule.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -9,10 +8,13 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use twinflame_data::{ImageTextLoader, LoaderMode, Pipeline, Source, Tokenizer, Transform};
 use twinflame_model::albef::{AlbefConfig, BertConfig, MlmMasking};
-use twinflame_model::{DropoutTable, Model, ModelConfig};
+use twinflame_model::weights::Allow;
+use twinflame_model::{DropoutTable, ModelConfig};
 
 use super::checkpoint::{Checkpoint, CheckpointError, Records};
 use super::error::RunError;
+use super::init::initialised;
+use crate::card::Card;
 use crate::recipe::ResolvedRecipe;
 use crate::task::{AlbefTask, AlbefTaskConfig, AlbefTexts, ClipTask, Task, TaskConfig, TaskError};
 
@@ -28,6 +30,8 @@ pub(super) struct Parts {
     pub(super) num_steps: usize,
     /// What opening the data found wrong.
     pub(super) notes: Vec<String>,
+    /// What the weights will say about themselves, the commit left out.
+    pub(super) card: Card,
 }
 
 impl Parts {
@@ -64,21 +68,21 @@ impl Parts {
             valid,
             num_steps,
             notes,
+            card: Card::new(recipe, &tokenizer, None),
         })
     }
 
     /// The same with the weights that the recipe starts from, if it names any: how a run begins, not how it goes on.
     pub(super) fn started(mut self, recipe: &ResolvedRecipe, device: &Device) -> Result<Self, RunError> {
-        if let Some(path) = &recipe.recipe.init.model {
-            let (task, note) = started_from(self.task, path, device)?;
-            self.task = task;
-            self.notes.push(note);
-        }
+        let (task, notes) = initialised(self.task, recipe, &self.card, device)?;
+        self.task = task;
+        self.notes.extend(notes);
         Ok(self)
     }
 
     /// The same with the weights, moments and position of a checkpoint.
-    pub(super) fn restored(mut self, checkpoint: &Checkpoint) -> Result<Self, RunError> {
+    pub(super) fn restored(mut self, recipe: &ResolvedRecipe, checkpoint: &Checkpoint) -> Result<Self, RunError> {
+        checkpoint.check_card(&self.card, &Allow::new(&recipe.recipe.init.allow))?;
         let Records {
             model,
             optim,
@@ -122,40 +126,6 @@ pub(super) fn build_task(
         }
         _ => Err(TaskError::OtherModel.into()),
     }
-}
-
-/// The task with the weights of another run, and what that did.
-fn started_from(task: Task, path: &Path, device: &Device) -> Result<(Task, String), RunError> {
-    let other = super::load(path, device).map_err(|error| RunError::InitLoad {
-        path: path.to_owned(),
-        source: Box::new(error),
-    })?;
-    let wrong = |message: String| RunError::Init {
-        path: path.to_owned(),
-        message,
-    };
-    let (task, report) = match (task, other.best_weights()) {
-        (Task::Clip(task), Model::Clip(other)) => task
-            .started_from(other)
-            .map(|(task, report)| (Task::Clip(task), report)),
-        (Task::Albef(task), Model::Albef(other)) => task
-            .started_from(other)
-            .map(|(task, report)| (Task::Albef(task), report)),
-        _ => return Err(wrong("it holds a model of another kind".into())),
-    }
-    .map_err(|error| wrong(error.to_string()))?;
-    let mut note = format!(
-        "init.model: {} tensors from {}, step {}",
-        report.loaded,
-        path.display(),
-        other.checkpoint.state.step
-    );
-    for (names, what) in [(&report.resized, "resampled"), (&report.ignored, "without use here")] {
-        if !names.is_empty() {
-            note.push_str(&format!("; {what}: {}", names.join(", ")));
-        }
-    }
-    Ok((task, note))
 }
 
 fn albef_texts(

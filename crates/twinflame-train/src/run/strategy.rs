@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) validates: bool,
     /// The resolved recipe, which goes into every checkpoint.
     pub(super) recipe_toml: String,
+    /// The card, which does so too.
+    pub(super) card_json: String,
     /// Where the run begins.
     pub(super) start: RunState,
     /// Where it saves.
@@ -337,10 +339,10 @@ impl Training<'_> {
             .mailbox
             .collect()
             .ok_or_else(|| RunError::Training("the checkpointer's thread is gone".into()))?;
-        let written = self
-            .plan
-            .checkpoints
-            .write(&self.state, &self.plan.recipe_toml, records)?;
+        let written =
+            self.plan
+                .checkpoints
+                .write(&self.state, &self.plan.recipe_toml, &self.plan.card_json, records)?;
         self.checkpoint = Some(written);
         Ok(())
     }

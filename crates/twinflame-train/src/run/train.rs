@@ -21,6 +21,7 @@ use super::quiet::QuietRenderer;
 use super::state::RunState;
 use super::strategy::{End, Plan, StepStrategy};
 use super::terminal;
+use crate::card::Card;
 use crate::logger::{self, JsonlLogger, PlainRenderer, TensorBoardLogger};
 use crate::metric::{Scores, set};
 use crate::recipe::ResolvedRecipe;
@@ -65,7 +66,7 @@ pub fn resume(run_dir: &Path, device: &Device, options: &RunOptions) -> Result<R
             steps: checkpoint.state.step,
         });
     }
-    let parts = Parts::build(&recipe, device)?.restored(&checkpoint)?;
+    let parts = Parts::build(&recipe, device)?.restored(&recipe, &checkpoint)?;
     let metrics = folder.metrics_file();
     logger::truncate_after(&metrics, checkpoint.state.step).map_err(RunError::io(&metrics))?;
     launch(&recipe, parts, &folder, checkpoint.state, options)
@@ -95,6 +96,11 @@ fn launch(
             config: recipe.recipe.run.clone(),
             validates: recipe.recipe.data.valid.is_some(),
             recipe_toml: recipe.to_toml(),
+            card_json: Card {
+                commit: (options.commit != "unknown").then(|| options.commit.clone()),
+                ..parts.card
+            }
+            .to_json(),
             start: start.clone(),
             checkpoints: folder.checkpoints(recipe.recipe.run.keep_last),
         },

@@ -14,7 +14,9 @@ mod bench;
 mod devices;
 mod embed;
 mod eval;
+mod export;
 mod figures;
+mod import;
 mod models;
 mod quick_start;
 mod recipes;
@@ -22,6 +24,7 @@ mod report;
 mod search;
 mod table;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -55,12 +58,18 @@ enum Verb {
     Embed(embed::EmbedArgs),
     /// Find the images of a folder that fit a text best
     Search(search::SearchArgs),
+    /// Make a run of a checkpoint of OpenAI, open_clip, Hugging Face or salesforce/ALBEF
+    Import(import::ImportArgs),
+    /// Write a trained model as a folder that open_clip, transformers or ALBEF loads
+    Export(export::ExportArgs),
     /// List the backends of this binary and the adapters of this machine
     Devices(devices::DevicesArgs),
     /// List the named model configurations with their size and cost
     Models(models::ModelsArgs),
     /// Time a training step of a named model
     Bench(bench::BenchArgs),
+    /// Compare what this machine computes with what open_clip or ALBEF computed
+    Verify(verify::VerifyArgs),
     /// List the recipes in this binary, or print one
     Recipes(recipes::RecipesArgs),
 }
@@ -80,9 +89,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Verb::Models(args) => models::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Recipes(args) => recipes::run(&args),
+        Verb::Verify(args) => verify::run(&args),
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Embed(args) => embed::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Search(args) => search::run(&args),
+        Verb::Import(args) => import::run(&args),
     }
 }

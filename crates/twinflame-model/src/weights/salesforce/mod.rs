@@ -2,7 +2,10 @@
 
 mod names;
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use burn::{
     module::Param,
@@ -10,10 +13,10 @@ use burn::{
 };
 
 use super::{
-    LoadReport, NamedParam, WeightsError,
-    file::{read_file, write_file},
-    named_params,
-    tensors::{Loader, Writer, to_tensors},
+    Allow, FileDType, LoadReport, NamedParam, WeightsError,
+    file::read_file,
+    named_params, save_tensors,
+    tensors::{Loader, Writer, load_some, to_tensors},
 };
 use crate::{Albef, AlbefEncoders, FeatureQueue};
 
@@ -89,7 +92,7 @@ impl AlbefCheckpoint<'_> {
     /// # Errors
     /// If a value cannot be read from the device or the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
-        write_file(path, &self.tensors()?)
+        save_tensors(path, self.tensors()?, FileDType::F32, HashMap::new())
     }
 
     /// Tied tensors once more, under the other name that PyTorch gives them.
@@ -127,7 +130,7 @@ impl AlbefCheckpoint<'_> {
     }
 }
 
-/// Replaces weights by those of a safetensors file with the reference's names.
+/// Replaces weights by those of a file with the reference's names, of any kind that [`Archive`](super::Archive) reads.
 ///
 /// A momentum copy or a queue that is not asked for is left in the file. A position table of another image size is
 /// resampled as the reference does. A pre-training checkpoint fits a model without MLM head: the head is left out, as
@@ -141,26 +144,64 @@ pub fn load_albef(
     queue: Option<&mut FeatureQueue>,
     path: &Path,
 ) -> Result<LoadReport, WeightsError> {
-    let has_head = model.encoders.text_encoder.mlm_head.is_some();
-    let (with_momentum, with_queue) = (momentum.is_some(), queue.is_some());
-    let is_ignored = |name: &str| {
+    let wanted = Wanted {
+        head: model.encoders.text_encoder.mlm_head.is_some(),
+        momentum: momentum.is_some(),
+        queue: queue.is_some(),
+    };
+    let (tensors, ignored) = read_file(path, |name| wanted.ignores(name))?;
+    let report = load_albef_tensors(model, momentum, queue, wanted.renamed(tensors))?;
+    Ok(LoadReport { ignored, ..report })
+}
+
+/// Replaces the weights of a model by tensors of a checkpoint, but for those that may be missing or left over.
+///
+/// # Errors
+/// As [`load_albef`].
+pub(super) fn load_allowing(
+    model: &mut Albef,
+    tensors: HashMap<String, TensorData>,
+    allow: &Allow,
+) -> Result<LoadReport, WeightsError> {
+    let wanted = Wanted {
+        head: model.encoders.text_encoder.mlm_head.is_some(),
+        momentum: false,
+        queue: false,
+    };
+    let (ignored, tensors): (HashMap<_, _>, HashMap<_, _>) =
+        tensors.into_iter().partition(|(name, _)| wanted.ignores(name));
+    let tensors = wanted.renamed(tensors);
+    load_some(model, tensors, &HashSet::new(), ignored.into_keys().collect(), allow)
+}
+
+/// Which parts of a checkpoint are asked for.
+struct Wanted {
+    head: bool,
+    momentum: bool,
+    queue: bool,
+}
+
+impl Wanted {
+    fn ignores(&self, name: &str) -> bool {
         let is_momentum = name.split('.').next().is_some_and(|first| first.ends_with("_m"));
         let is_queue = ["image_queue", "text_queue", QUEUE_POINTER, QUEUE_IDS].contains(&name);
         name.ends_with(".position_ids")
             || name.contains(".cls.predictions.decoder.")
-            || (is_momentum && !with_momentum)
-            || (is_queue && !with_queue)
-            || (name.contains(".cls.predictions.") && !has_head)
-    };
-    let (mut tensors, ignored) = read_file(path, is_ignored)?;
-    if !has_head {
-        tensors = tensors
-            .into_iter()
-            .map(|(name, data)| (name.replacen(".bert.", ".", 1), data))
-            .collect();
+            || (is_momentum && !self.momentum)
+            || (is_queue && !self.queue)
+            || (name.contains(".cls.predictions.") && !self.head)
     }
-    let report = load_albef_tensors(model, momentum, queue, tensors)?;
-    Ok(LoadReport { ignored, ..report })
+
+    /// Names as the class without the head has them, if it is not wanted.
+    fn renamed(&self, tensors: HashMap<String, TensorData>) -> HashMap<String, TensorData> {
+        match self.head {
+            true => tensors,
+            false => {
+                let renamed = |(name, data): (String, TensorData)| (name.replacen(".bert.", ".", 1), data);
+                tensors.into_iter().map(renamed).collect()
+            }
+        }
+    }
 }
 
 /// Replaces weights by tensors with the reference's names, each tied tensor under the first of its names.

@@ -196,11 +196,17 @@ impl AlbefTask {
         self
     }
 
-    fn clamp_temp(mut self) -> Self {
-        if self.config().clamp_temp {
-            let [low, high] = self.config().temp_range;
-            self.model.temp = update_value(self.model.temp, |temp| temp.clamp(low, high));
+    fn clamp_temp(self) -> Self {
+        match self.config().clamp_temp {
+            true => self.with_clamped_temp(),
+            false => self,
         }
+    }
+
+    /// With the temperature brought into its range, whatever `clamp_temp` says.
+    pub(crate) fn with_clamped_temp(mut self) -> Self {
+        let [low, high] = self.config().temp_range;
+        self.model.temp = update_value(self.model.temp, |temp| temp.clamp(low, high));
         self
     }
 

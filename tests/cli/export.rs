@@ -1,0 +1,151 @@
+//! Are trained models exported, and is what a format cannot express explained?
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::eval::trained;
+use crate::run::Folder;
+
+#[test]
+fn every_format_gets_its_files_and_a_card() {
+    let folder = trained();
+    for (format, weights, expected) in [
+        ("open_clip", "open_clip_model.safetensors", "open_clip_config.json"),
+        ("hf", "model.safetensors", "preprocessor_config.json"),
+        ("safetensors", "model.safetensors", "recipe.toml"),
+    ] {
+        let format_flag = format!("--format={format}");
+        let text = folder.success(&["export", "runs/tiny-1", &format_flag, "-o", format, "--device=cpu"]);
+        assert!(
+            text.contains("averaged weights of step 1") && text.contains(expected),
+            "{text}"
+        );
+        let dir = folder.path().join(format);
+        let files: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(
+            files.iter().all(|name| !name.to_string_lossy().contains("partial")),
+            "{files:?}"
+        );
+        let metadata = twinflame::model::weights::read_metadata(&dir.join(weights)).unwrap();
+        let card: twinflame::train::card::Card = serde_json::from_str(&metadata["twinflame"]).unwrap();
+        assert_eq!((card.recipe.as_str(), card.tokenizer.vocab_size), ("tiny", 1024));
+        assert_eq!(metadata["format"], "pt");
+        let readme = fs::read_to_string(dir.join("README.md")).unwrap();
+        assert!(readme.contains(&card.tokenizer.sha256), "{readme}");
+    }
+    // Raw and averaged weights differ; half of the bits are half of the bytes.
+    folder.success(&[
+        "export",
+        "runs/tiny-1",
+        "--format=open_clip",
+        "--raw",
+        "--dtype=bf16",
+        "-o",
+        "raw",
+        "--device=cpu",
+    ]);
+    let length = |dir: &str| {
+        fs::metadata(folder.path().join(dir).join("open_clip_model.safetensors"))
+            .unwrap()
+            .len()
+    };
+    assert!(
+        length("raw") * 2 < length("open_clip") + 200_000,
+        "{} {}",
+        length("raw"),
+        length("open_clip")
+    );
+    let used = folder.failure(&["export", "runs/tiny-1", "--format=hf", "-o", "hf", "--device=cpu"]);
+    assert!(used.contains("hf is there already and not an empty folder"), "{used}");
+}
+
+#[test]
+fn what_a_format_cannot_express_says_why() {
+    let folder = Folder::new();
+    let train = |model: &str, extra: &[&str]| {
+        let model = format!("--set=model.name={model}");
+        let steps = [
+            "train",
+            "tiny",
+            "--device=cpu",
+            "--set=loader.batch_size=8",
+            "--set=task.micro_batch_size=8",
+            "--set=loader.batches_per_epoch=1",
+            "--set=run.num_steps=1",
+        ];
+        folder.success(&[&steps[..], &[&model], extra].concat());
+    };
+    train(
+        "emoji-cbow",
+        &["--set=model.vocab_size=1024", "--set=model.patch_dropout=0"],
+    );
+    train("tiny-vit", &["--set=model.init_logit_bias=-10.0"]);
+    let failure = |run: &str, format: &str| {
+        let flag = format!("--format={format}");
+        let text = folder.failure(&["export", run, &flag, "-o", "out", "--device=cpu"]);
+        assert!(!folder.path().join("out").exists());
+        text.lines()
+            .filter(|line| !line.starts_with("device"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_snapshot!(failure("runs/tiny-1", "open_clip"), @"error: `--format open_clip` cannot express this model: its text tower is a bag of words, and open_clip has transformers only; `--format safetensors` can. A model with a transformer for text and no bias of the logits goes into open_clip, with a Vision Transformer for images also into transformers: for example `twinflame train emoji-clip-transformer` or `emoji-clip-vit`");
+    assert_snapshot!(failure("runs/tiny-1", "hf"), @"error: `--format hf` cannot express this model: of a CLIPModel, its image tower is a Vision Transformer, this one a ResNet; `--format safetensors` can. A model with a transformer for text and no bias of the logits goes into open_clip, with a Vision Transformer for images also into transformers: for example `twinflame train emoji-clip-transformer` or `emoji-clip-vit`");
+    assert_snapshot!(failure("runs/tiny-1", "albef"), @"error: `--format albef` cannot express this model: it is a CLIP, without the fusion encoder of an ALBEF; `--format open_clip`, `hf` and `safetensors` are for CLIPs");
+    assert_snapshot!(failure("runs/tiny-2", "hf"), @"error: `--format hf` cannot express this model: of a CLIPModel, it has no bias of the logits, which SigLIP's loss trains; `--format safetensors` can. A model with a transformer for text and no bias of the logits goes into open_clip, with a Vision Transformer for images also into transformers: for example `twinflame train emoji-clip-transformer` or `emoji-clip-vit`");
+    folder.success(&[
+        "export",
+        "runs/tiny-2",
+        "--format=open_clip",
+        "-o",
+        "siglip",
+        "--device=cpu",
+    ]);
+    let config = fs::read_to_string(folder.path().join("siglip/open_clip_config.json")).unwrap();
+    assert!(config.contains("\"init_logit_bias\": -10.0"), "{config}");
+}
+
+#[test]
+fn weights_for_something_else_are_refused_until_told_otherwise() {
+    let folder = trained();
+    let recipe = fs::read_dir(folder.path().join("runs/tiny-1/checkpoints"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let recipe = recipe.unwrap().path().join("recipe.toml");
+    let text = fs::read_to_string(&recipe).unwrap();
+    let changed = text.replacen("mean = [", "mean = [0.5, 0.5, 0.5] # [", 1);
+    assert_ne!(changed, text);
+    let changed: String = changed.lines().map(|line| format!("{line}\n")).collect();
+    fs::write(&recipe, &changed).unwrap();
+    let error = folder.failure(&["eval", "runs/tiny-1", "--device=cpu"]);
+    assert!(
+        error.contains("init.allow = [\"normalization\"]") && error.contains("pixels of mean [0.48145"),
+        "{error}"
+    );
+    fs::write(&recipe, format!("{changed}\n[init]\nallow = [\"normalization\"]\n")).unwrap();
+    folder.success(&["eval", "runs/tiny-1", "--device=cpu"]);
+    // Starting from weights, too.
+    let start = |extra: &[&'static str]| {
+        let train = [
+            "train",
+            "tiny",
+            "--device=cpu",
+            "--set=loader.batch_size=8",
+            "--set=task.micro_batch_size=8",
+            "--set=loader.batches_per_epoch=1",
+            "--set=run.num_steps=1",
+            "--set=init.model=runs/tiny-1",
+        ];
+        [&train[..], extra].concat()
+    };
+    let error = folder.failure(&start(&["--set=model.quick_gelu=true"]));
+    assert!(
+        error.contains("trained with gelu, and would be used with quick_gelu"),
+        "{error}"
+    );
+}
