@@ -110,6 +110,32 @@ fn what_a_format_cannot_express_says_why() {
 }
 
 #[test]
+fn an_albef_is_exported_under_the_names_of_its_reference() {
+    let folder = Folder::new();
+    folder.success(&["train", "tiny-albef", "--device=cpu", "--set=run.num_steps=1"]);
+    let args = [
+        "export",
+        "runs/tiny-albef-1",
+        "--format=albef",
+        "-o",
+        "albef",
+        "--device=cpu",
+    ];
+    assert!(folder.success(&args).contains("momentum copy"));
+    let bytes = fs::read(folder.path().join("albef/albef.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    // What the reference's Retrieval.py reads before anything else.
+    for name in ["visual_encoder.pos_embed", "visual_encoder_m.pos_embed", "temp"] {
+        file.tensor(name).unwrap();
+    }
+    let error = folder.failure(&["export", "runs/tiny-albef-1", "--format=hf", "-o", "hf", "--device=cpu"]);
+    assert!(
+        error.contains("it is an ALBEF, whose fusion encoder no CLIP has"),
+        "{error}"
+    );
+}
+
+#[test]
 fn weights_for_something_else_are_refused_until_told_otherwise() {
     let folder = trained();
     let recipe = fs::read_dir(folder.path().join("runs/tiny-1/checkpoints"))
@@ -148,4 +174,22 @@ fn weights_for_something_else_are_refused_until_told_otherwise() {
         error.contains("trained with gelu, and would be used with quick_gelu"),
         "{error}"
     );
+    // So are exported files, which carry their card along.
+    folder.success(&[
+        "export",
+        "runs/tiny-1",
+        "--format=open_clip",
+        "-o",
+        "open_clip",
+        "--device=cpu",
+    ]);
+    let other_pixels = ["--set=init.model=open_clip", "--set=transform.std=[0.5, 0.5, 0.5]"];
+    let error = folder.failure(&start(&other_pixels));
+    assert!(
+        error.contains("init.model") && error.contains("standard deviation [0.5, 0.5, 0.5]"),
+        "{error}"
+    );
+    folder.success(&start(
+        &[&other_pixels[..], &["--set=init.allow=[\"normalization\"]"]].concat(),
+    ));
 }

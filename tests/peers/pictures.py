@@ -1,4 +1,8 @@
-"""Pictures of one, two or three coloured shapes with captions: OUT/NN.png and OUT/captions.csv."""
+"""Pictures of one, two or three coloured shapes with captions: OUT/NN.png and OUT/captions.csv.
+
+Captions begin with a number, so that they stay distinct when they are cut to the length of a model: equal ones would be
+ranked equal, and then recall depends on who comes first.
+"""
 
 import csv
 import random
@@ -27,7 +31,7 @@ def main(out: Path) -> None:
             (draw.ellipse if shape == "circle" else draw.rectangle)(box, fill=colour)
             said.append(f"a {colour} {shape}")
         picture.save(out / f"{number:02}.png")
-        rows.append((f"{number:02}.png", " and ".join(said) + f", picture {number}"))
+        rows.append((f"{number:02}.png", f"{number} " + " and ".join(said)))
     with open(out / "captions.csv", "w", newline="") as file:
         csv.writer(file).writerows([("image", "caption"), *rows])
 

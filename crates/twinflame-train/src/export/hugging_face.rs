@@ -48,7 +48,7 @@ pub(super) fn contents(
     }
     notes.push(
         "CLIPImageProcessor converts to RGB before it resizes, which shows at the edges of pictures with transparency or a palette. With \
-         torchvision it resizes a little differently from Pillow, which open_clip and Twinflame follow: up to a few 255ths a pixel. \
+         torchvision it resizes a little differently from Pillow, which open_clip and Twinflame follow: by one of 255 levels in places. \
          Its Pillow backend (`CLIPImageProcessorPil`, in transformers 4 `use_fast=False`) does as they do."
             .to_owned(),
     );
