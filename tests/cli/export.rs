@@ -138,11 +138,9 @@ fn an_albef_is_exported_under_the_names_of_its_reference() {
 #[test]
 fn weights_for_something_else_are_refused_until_told_otherwise() {
     let folder = trained();
-    let recipe = fs::read_dir(folder.path().join("runs/tiny-1/checkpoints"))
-        .unwrap()
-        .next()
-        .unwrap();
-    let recipe = recipe.unwrap().path().join("recipe.toml");
+    let checkpoints = fs::read_dir(folder.path().join("runs/tiny-1/checkpoints")).unwrap();
+    let last = checkpoints.map(|entry| entry.unwrap().path()).max().unwrap();
+    let recipe = last.join("recipe.toml");
     let text = fs::read_to_string(&recipe).unwrap();
     let changed = text.replacen("mean = [", "mean = [0.5, 0.5, 0.5] # [", 1);
     assert_ne!(changed, text);

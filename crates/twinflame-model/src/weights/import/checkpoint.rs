@@ -198,6 +198,16 @@ fn open_clip_config(text: &str) -> Result<ClipConfig, WeightsError> {
     struct File {
         model_cfg: serde_json::Value,
     }
-    let file: File = serde_json::from_str(text).map_err(crate::ConfigError::Json)?;
+    let mut file: File = serde_json::from_str(text).map_err(crate::ConfigError::Json)?;
+    // Of the tokenizer, which is no part of the model.
+    let text_cfg = file
+        .model_cfg
+        .get_mut("text_cfg")
+        .and_then(serde_json::Value::as_object_mut);
+    if let Some(text_cfg) = text_cfg {
+        for key in ["hf_tokenizer_name", "tokenizer_kwargs"] {
+            text_cfg.remove(key);
+        }
+    }
     Ok(ClipConfig::from_json(&file.model_cfg.to_string())?)
 }
