@@ -17,6 +17,7 @@ mod layout;
 mod metadata;
 mod names;
 mod open_clip;
+mod open_clip_config;
 mod salesforce;
 mod save;
 mod tensors;
@@ -32,6 +33,7 @@ pub use names::{NamedParam, Place, ReferenceNames, named_params};
 pub use open_clip::{
     load_open_clip, load_open_clip_tensors, save_open_clip, to_open_clip_state_dict, to_open_clip_tensors,
 };
+pub use open_clip_config::{config_from_open_clip, config_to_open_clip};
 pub use salesforce::{AlbefCheckpoint, load_albef, load_albef_tensors};
 pub use save::{FileDType, save_tensors};
 pub use tensors::{LoadReport, to_tensors, transfer};

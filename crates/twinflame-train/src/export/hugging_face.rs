@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use twinflame_data::resize::Interpolation;
 use twinflame_data::transform::ResizeMode;
 use twinflame_data::{TokenizerReader, TransformConfig};
-use twinflame_model::weights::{FileDType, WeightsError, hugging_face, to_open_clip_state_dict};
+use twinflame_model::weights::{FileDType, hugging_face, to_open_clip_state_dict};
 use twinflame_model::{Clip, ClipConfig};
 
 use super::open_clip::no_tokenizer;
-use super::{CLIP_REMEDY, Contents, ExportError, ExportFormat, pretty};
+use super::{Contents, ExportError, ExportFormat, pretty, refused};
 use crate::run::LoadedModel;
 
 pub(super) fn contents(
@@ -16,7 +16,7 @@ pub(super) fn contents(
     (clip, config): (&Clip, &ClipConfig),
     dtype: FileDType,
 ) -> Result<Contents, ExportError> {
-    let mut model_config = hugging_face::config_to_json(config).map_err(refused)?;
+    let mut model_config = hugging_face::config_to_json(config).map_err(|error| refused(ExportFormat::Hf, error))?;
     model_config["torch_dtype"] = json!(match dtype {
         FileDType::F32 => "float32",
         FileDType::F16 => "float16",
@@ -54,22 +54,11 @@ pub(super) fn contents(
     );
     Ok(Contents {
         weights_file: "model.safetensors",
-        tensors: hugging_face::to_tensors(to_open_clip_state_dict(clip)?).map_err(refused)?,
+        tensors: hugging_face::to_tensors(to_open_clip_state_dict(clip)?)
+            .map_err(|error| refused(ExportFormat::Hf, error))?,
         files,
         notes,
     })
-}
-
-/// What the model's crate says of it, in the words of the command.
-fn refused(error: WeightsError) -> ExportError {
-    match error {
-        WeightsError::Inexpressible { reason, .. } => ExportError::Inexpressible {
-            format: ExportFormat::Hf.name(),
-            reason: format!("of a CLIPModel, {reason}"),
-            remedy: CLIP_REMEDY,
-        },
-        other => other.into(),
-    }
 }
 
 /// `preprocessor_config.json`; `None` for what `CLIPImageProcessor` cannot do.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
-use twinflame_model::weights::{AlbefCheckpoint, FileDType, save_tensors, to_open_clip_state_dict};
+use twinflame_model::weights::{AlbefCheckpoint, FileDType, WeightsError, save_tensors, to_open_clip_state_dict};
 use twinflame_model::{Albef, AlbefEncoders, Clip, ClipConfig, Model, ModelConfig};
 
 pub use error::ExportError;
@@ -138,6 +138,18 @@ fn clip<'a>(
 /// What else to do with a CLIP that a format cannot express.
 const CLIP_REMEDY: &str = "`--format safetensors` can. A model with a transformer for text and no bias of the logits goes into open_clip, with a \
     Vision Transformer for images also into transformers: for example `twinflame train emoji-clip-transformer` or `emoji-clip-vit`";
+
+/// What the model's crate says of it, in the words of the command.
+fn refused(format: ExportFormat, error: WeightsError) -> ExportError {
+    match error {
+        WeightsError::Inexpressible { reason, .. } => ExportError::Inexpressible {
+            format: format.name(),
+            reason,
+            remedy: CLIP_REMEDY,
+        },
+        other => other.into(),
+    }
+}
 
 fn albef(model: &Model, config: &ModelConfig) -> Result<Contents, ExportError> {
     let Model::Albef(albef) = model else {

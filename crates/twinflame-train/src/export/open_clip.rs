@@ -1,18 +1,18 @@
 //! A folder for open_clip's `local-dir:` schema.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use twinflame_data::resize::Interpolation;
 use twinflame_data::transform::{ColorConversion, ResizeMode};
 use twinflame_data::{TokenizerReader, TransformConfig};
-use twinflame_model::weights::to_open_clip_state_dict;
-use twinflame_model::{Clip, ClipConfig, TextKind, TextPool};
+use twinflame_model::weights::{config_to_open_clip, to_open_clip_state_dict};
+use twinflame_model::{Clip, ClipConfig};
 
-use super::{CLIP_REMEDY, Contents, ExportError, ExportFormat, pretty};
+use super::{Contents, ExportError, ExportFormat, pretty, refused};
 use crate::run::LoadedModel;
 
 pub(super) fn contents(loaded: &LoadedModel, (clip, config): (&Clip, &ClipConfig)) -> Result<Contents, ExportError> {
     let mut notes = Vec::new();
-    let mut model_cfg = model_cfg(config)?;
+    let mut model_cfg = config_to_open_clip(config).map_err(|error| refused(ExportFormat::OpenClip, error))?;
     let transform = &loaded.recipe.recipe.transform;
     let mut files = Vec::new();
     if !loaded.tokenizer.is_complete_clip() {
@@ -72,27 +72,6 @@ pub(super) fn no_tokenizer() -> String {
     "There is no tokenizer in this folder: BERT's word pieces after ALBEF's cleaning of captions can only be made by Twinflame. Give the \
      model rows of ids."
         .to_owned()
-}
-
-/// Our JSON is a superset of open_clip's; what it does not know is taken out or said in its words.
-fn model_cfg(config: &ClipConfig) -> Result<Value, ExportError> {
-    if config.text_cfg.kind == TextKind::Cbow {
-        return Err(ExportError::Inexpressible {
-            format: ExportFormat::OpenClip.name(),
-            reason: "its text tower is a bag of words, and open_clip has transformers only".to_owned(),
-            remedy: CLIP_REMEDY,
-        });
-    }
-    let mut json = serde_json::to_value(config).unwrap_or_default();
-    if let Some(text) = json["text_cfg"].as_object_mut() {
-        text.remove("kind");
-        text.remove("pool");
-        if let TextPool::Eos(id) = config.text_cfg.pool {
-            text.insert("pool_type".into(), json!("eos"));
-            text.insert("eos_id".into(), json!(id));
-        }
-    }
-    Ok(json)
 }
 
 /// Where open_clip treats pictures in another way.

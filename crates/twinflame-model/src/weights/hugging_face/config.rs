@@ -166,24 +166,24 @@ pub fn config_to_json(config: &ClipConfig) -> Result<Value, WeightsError> {
     let (vision, text) = (&config.vision_cfg, &config.text_cfg);
     let (Layers::Depth(layers), Some(patch_size)) = (vision.layers, vision.patch_size) else {
         return Err(inexpressible(
-            "its image tower is a Vision Transformer, this one a ResNet".into(),
+            "its image tower is a ResNet, and CLIPModel has Vision Transformers only".into(),
         ));
     };
     if text.kind == TextKind::Cbow {
         return Err(inexpressible(
-            "its text tower is a transformer, this one a bag of words".into(),
+            "its text tower is a bag of words, and CLIPModel has transformers only".into(),
         ));
     }
     if config.init_logit_bias.is_some() {
         return Err(inexpressible(
-            "it has no bias of the logits, which SigLIP's loss trains".into(),
+            "it has a bias of the logits, which SigLIP's loss trains and CLIPModel lacks".into(),
         ));
     }
     let eos_token_id = match text.pool {
         TextPool::Argmax => LARGEST_ID,
         TextPool::Eos(LARGEST_ID) => {
             return Err(inexpressible(
-                "it takes an end-of-text id of 2 for \"the largest id\", this text tower means the token 2".into(),
+                "its texts end with token 2, and CLIPModel takes that for \"the largest id\"".into(),
             ));
         }
         TextPool::Eos(id) => id,

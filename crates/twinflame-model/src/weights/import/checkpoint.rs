@@ -10,7 +10,7 @@ use burn::tensor::TensorData;
 
 use crate::{
     ClipConfig,
-    weights::{Archive, ArchiveKind, WeightsError, hugging_face},
+    weights::{Archive, ArchiveKind, WeightsError, config_from_open_clip, hugging_face},
 };
 
 /// Files of weights by the names that their programs give them, in the order of preference.
@@ -198,16 +198,6 @@ fn open_clip_config(text: &str) -> Result<ClipConfig, WeightsError> {
     struct File {
         model_cfg: serde_json::Value,
     }
-    let mut file: File = serde_json::from_str(text).map_err(crate::ConfigError::Json)?;
-    // Of the tokenizer, which is no part of the model.
-    let text_cfg = file
-        .model_cfg
-        .get_mut("text_cfg")
-        .and_then(serde_json::Value::as_object_mut);
-    if let Some(text_cfg) = text_cfg {
-        for key in ["hf_tokenizer_name", "tokenizer_kwargs"] {
-            text_cfg.remove(key);
-        }
-    }
-    Ok(ClipConfig::from_json(&file.model_cfg.to_string())?)
+    let file: File = serde_json::from_str(text).map_err(crate::ConfigError::Json)?;
+    config_from_open_clip(file.model_cfg)
 }

@@ -8,6 +8,7 @@ use twinflame_model::weights::Imported;
 use twinflame_model::{ClipConfig, ModelConfig};
 
 use super::preprocessing;
+use crate::card::Card;
 use crate::recipe::{RecipeError, ResolvedRecipe};
 use crate::run::RunError;
 
@@ -28,7 +29,7 @@ pub(super) fn recipe(imported: &Imported, set: &[String]) -> Result<ResolvedReci
     let mut model = Table::new();
     model.insert("config".into(), table(&imported.config)?);
     recipe.insert("model".into(), model.into());
-    recipe.insert("tokenizer".into(), table(&tokenizer(&imported.config, folder))?);
+    recipe.insert("tokenizer".into(), table(&tokenizer(imported, folder)?)?);
     // Something to train on until the user says what; the tests of a run are the user's as well.
     let mut data = Table::new();
     data.insert("train".into(), table(&DataConfig::default())?);
@@ -72,15 +73,19 @@ fn drop_nulls(value: &mut serde_json::Value) {
 }
 
 /// The tokenizer of the kind of model, or `tokenizer.json` beside the weights where the vocabulary is another one.
-fn tokenizer(config: &ModelConfig, folder: &Path) -> TokenizerConfig {
+fn tokenizer(imported: &Imported, folder: &Path) -> Result<TokenizerConfig, RunError> {
+    let config = &imported.config;
     let vocab_size = config.vocab_size();
     let own = match config {
         ModelConfig::Clip(_) => CLIP_VOCAB_SIZE,
         ModelConfig::Albef(_) => BERT_VOCAB_SIZE,
     };
     let file = folder.join("tokenizer.json");
-    match config {
-        _ if vocab_size != own && file.is_file() => TokenizerConfig::File { path: file },
+    // Weights that were exported from here: the file is a cut vocabulary of CLIP's, without the cleaning of texts.
+    let card = Card::of_weights(&imported.file).map_err(RunError::Weights)?;
+    let is_clip = card.is_some_and(|card| card.tokenizer.kind == "clip");
+    Ok(match config {
+        _ if vocab_size != own && file.is_file() && !is_clip => TokenizerConfig::File { path: file },
         ModelConfig::Clip(_) => TokenizerConfig::Clip { vocab_size },
         ModelConfig::Albef(_) => match TokenizerConfig::bert(Default::default()) {
             TokenizerConfig::Bert {
@@ -98,7 +103,7 @@ fn tokenizer(config: &ModelConfig, folder: &Path) -> TokenizerConfig {
             },
             other => other,
         },
-    }
+    })
 }
 
 fn task(config: &ModelConfig) -> Table {
