@@ -59,6 +59,13 @@ fn every_format_gets_its_files_and_a_card() {
         length("raw"),
         length("open_clip")
     );
+    // And back: with CLIP's own tokenizer, which cleans texts as it did.
+    folder.success(&["import", "open_clip", "-o", "imported", "--device=cpu"]);
+    let recipe = fs::read_to_string(folder.path().join("imported/recipe.toml")).unwrap();
+    assert!(
+        recipe.contains("[tokenizer]\nkind = \"clip\"\nvocab_size = 1024\n"),
+        "{recipe}"
+    );
     let used = folder.failure(&["export", "runs/tiny-1", "--format=hf", "-o", "hf", "--device=cpu"]);
     assert!(used.contains("hf is there already and not an empty folder"), "{used}");
 }
