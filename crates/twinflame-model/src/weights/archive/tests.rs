@@ -58,6 +58,17 @@ fn what_is_no_archive_says_so() {
     assert!(mistake(safetensors[..safetensors.len() - 1].to_vec()).contains("not a valid safetensors"));
 }
 
+#[test]
+fn a_header_may_be_as_long_as_a_pickle_begins() {
+    let name = "w".repeat(73);
+    let header = format!(r#"{{"{name}":{{"dtype":"F32","shape":[],"data_offsets":[0,4]}}}}"#);
+    let header = format!("{header:<128}");
+    let file = [&128u64.to_le_bytes()[..], header.as_bytes(), &1.5f32.to_le_bytes()].concat();
+    assert_eq!(file[0], pickle::PROTO);
+    let archive = Archive::from_bytes(Path::new("w.safetensors"), file).unwrap();
+    assert_eq!(archive.tensor(&name).unwrap().iter::<f32>().collect::<Vec<_>>(), [1.5]);
+}
+
 /// A stream of `torch.save` around the pickle of an object, without storages.
 fn stream(object: &[u8]) -> Vec<u8> {
     let legacy = fixture("legacy.pth");

@@ -37,7 +37,8 @@ pub(super) fn clip(
     let is_cbow = found.text_cfg.kind == TextKind::Cbow;
     let is_resnet = matches!(found.vision_cfg.layers, Layers::Stages(_));
     let is_free = |key: &str| {
-        (key == "quick_gelu" && (quick_gelu.is_none() || allow.allows(key)))
+        FREE.contains(&key)
+            || (key == "quick_gelu" && (quick_gelu.is_none() || allow.allows(key)))
             || (is_resnet && key == "vision_cfg.patch_size")
             || (is_cbow && ["text_cfg.layers", "text_cfg.mlp_ratio"].contains(&key))
             // Its presence shows, not its value.
@@ -50,8 +51,15 @@ pub(super) fn clip(
 /// If shapes show another model. A checkpoint with a head for masked tokens fits a model without.
 pub(super) fn albef(file: &Path, given: &AlbefConfig, found: &AlbefConfig) -> Result<(), WeightsError> {
     let drops_head = found.text_cfg.mlm_head && !given.text_cfg.mlm_head;
-    let is_free = |key: &str| key == "queue_size" || (key == "text_cfg.mlm_head" && drops_head);
+    let is_free = |key: &str| FREE.contains(&key) || key == "queue_size" || (key == "text_cfg.mlm_head" && drops_head);
     compare(file, given, found, is_free)
+}
+
+/// # Errors
+/// If a configuration that came with the weights has other heads, which shapes do not show.
+pub(super) fn heads(file: &Path, given: &ClipConfig, with_weights: &ClipConfig) -> Result<(), WeightsError> {
+    let is_free = |key: &str| !["vision_cfg.head_width", "text_cfg.heads"].contains(&key);
+    compare(file, given, with_weights, is_free)
 }
 
 fn compare(
@@ -69,7 +77,7 @@ fn compare(
         let found = settings.iter().find(|(name, _)| name == key);
         found.map_or_else(|| "not there".to_owned(), |(_, value)| value.to_string())
     };
-    let differs = |key: &&&String| !FREE.contains(&key.as_str()) && !is_free(key);
+    let differs = |key: &&&String| !is_free(key);
     let differences: Vec<String> = keys
         .iter()
         .filter(differs)

@@ -98,6 +98,9 @@ fn clip(
     for config in given.into_iter().chain(&checkpoint.config) {
         contradiction::clip(&checkpoint.file, config, &found, checkpoint.quick_gelu, allow)?;
     }
+    if let (Some(given), Some(with_weights)) = (given, &checkpoint.config) {
+        contradiction::heads(&checkpoint.file, given, with_weights)?;
+    }
     let config = hint.cloned().unwrap_or(found);
     config.validate()?;
     let mut model = config.init(0, device);

@@ -118,6 +118,16 @@ fn a_hugging_face_folder_needs_no_configuration() {
         "{error}"
     );
     import(dir.path(), Some(&gelu), &Allow::new(["quick_gelu"]), &device()).unwrap();
+    // Heads do not show in shapes, but the folder names them.
+    let mut other = config;
+    other.text_cfg.heads *= 2;
+    let error = message(import(
+        dir.path(),
+        Some(&ModelConfig::Clip(other)),
+        &Allow::default(),
+        &device(),
+    ));
+    assert!(error.contains("text_cfg.heads is 1 in the weights and 2"), "{error}");
 }
 
 #[test]
