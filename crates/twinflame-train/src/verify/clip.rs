@@ -1,7 +1,7 @@
 //! A CLIP or SigLIP: one training step, at once or in micro-batches.
 
 use burn::{
-    optim::ModuleOptimizer,
+    optim::GradientsParams,
     tensor::{Device, TensorData},
     train::TrainStep,
 };
@@ -15,13 +15,10 @@ use twinflame_model::{
 };
 
 use super::{
-    Check, Fixture, Rule, Steps, Tensors, VerifyError, from_named_gradients, named_gradients, outputs::Outputs,
+    Check, Fixture, Rule, Tensors, VerifyError, from_named_gradients, named_gradients, outputs::Outputs,
+    step::StepSettings,
 };
-use crate::{
-    grad_norm::clip_to,
-    optim::{OptimConfig, adamw},
-    task::{ClipTask, ClipTaskConfig, DeviceBatch, LossKind},
-};
+use crate::task::{ClipTask, ClipTaskConfig, DeviceBatch, LossKind};
 
 /// The configuration under `model_cfg`, which is open_clip's.
 ///
@@ -115,22 +112,25 @@ pub(super) fn checks(fixture: &Fixture, device: &Device) -> Result<Vec<Check>, V
         Check::file("outputs", outputs, Rule::Output),
         Check::file("grads", grads.clone(), Rule::Gradient),
     ];
-    let Some(config) = fixture.optimizer()? else {
+    let Some(settings) = StepSettings::of(fixture)? else {
         return Ok(checks);
     };
-    checks.extend(optimizer_alone(fixture, device, &config)?);
-    let max_norm = fixture.value("optimizer.grad_clip").as_f64();
-    let (clipped, _) = clip_to(step.grads, &task.model, max_norm);
-    let mut optim = optimizer(&config, &task);
-    let task = task.optimize(&mut optim, config.lr.into(), clipped);
-    let after = to_open_clip_tensors(&task.model)?.into_iter().chain(counters).collect();
-    let steps = Steps {
-        lr: config.lr as f32,
-        epsilon: config.epsilon.unwrap_or_default() as f32,
-        grads: vec![grads],
-    };
+    checks.extend(optimizer_alone(fixture, device, &settings)?);
+    let after = optimized(task, &settings, step.grads)?
+        .into_iter()
+        .chain(counters)
+        .collect();
+    let steps = settings.steps(vec![grads]);
     checks.push(Check::file("after_step", after, Rule::Steps(steps)));
     Ok(checks)
+}
+
+/// The weights after the optimiser's first step.
+fn optimized(task: ClipTask, settings: &StepSettings, grads: GradientsParams) -> Result<Tensors, VerifyError> {
+    let grads = settings.clipped(grads, &task.model);
+    let mut optim = settings.optimizer(&task.model);
+    let task = task.optimize(&mut optim, settings.lr().into(), grads);
+    Ok(to_open_clip_tensors(&task.model)?.into_iter().collect())
 }
 
 /// Computes the outputs and gradients of a batch in micro-batches of the given size.
@@ -171,22 +171,15 @@ pub(super) fn accumulated(fixture: &Fixture, device: &Device) -> Result<Vec<Chec
 
 /// A step of the optimiser with the reference's gradients, if they and its result are there: where this is off, the
 /// weights are not those that the reference started from, or the optimiser is another.
-fn optimizer_alone(fixture: &Fixture, device: &Device, config: &OptimConfig) -> Result<Option<Check>, VerifyError> {
+fn optimizer_alone(fixture: &Fixture, device: &Device, settings: &StepSettings) -> Result<Option<Check>, VerifyError> {
     let Some(golden) = fixture.tensors_if_any("grads")? else {
         return Ok(None);
     };
     let task = task(fixture, device, None)?;
     let grads = from_named_gradients(&task.model, &golden);
-    let (grads, _) = clip_to(grads, &task.model, fixture.value("optimizer.grad_clip").as_f64());
-    let mut optim = optimizer(config, &task);
-    let task = task.optimize(&mut optim, config.lr.into(), grads);
-    let mut after: Tensors = to_open_clip_tensors(&task.model)?.into_iter().collect();
+    let mut after = optimized(task, settings, grads)?;
     after.retain(|name, _| golden.contains_key(name));
     Ok(Some(Check::optimizer("after_step", "grads", after)))
-}
-
-fn optimizer(config: &OptimConfig, task: &ClipTask) -> ModuleOptimizer {
-    adamw(config, &task.model)
 }
 
 fn collect<'a>(tensors: &'a mut Tensors, prefix: &'a str) -> Outputs<'a> {

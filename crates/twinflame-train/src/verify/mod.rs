@@ -16,6 +16,7 @@ mod outputs;
 mod pos_embed;
 mod preprocess;
 mod schedules;
+mod step;
 mod write;
 mod zero_shot;
 

@@ -65,20 +65,20 @@ pub(super) fn collect(
     outputs.tensor("sims_i2t", &images.clone().matmul(texts.clone().transpose()))?;
     outputs.data("score_matrix_i2t", i2t.stages.matrix([num_images, num_texts]));
     outputs.data("score_matrix_t2i", t2i.stages.matrix([num_texts, num_images]));
-    let mut means = [0.0; 2];
-    let both = [
-        ("txt", i2t.recall([images, texts])?),
-        ("img", t2i.recall([texts, images])?),
-    ];
-    for (mean, (name, recalls)) in means.iter_mut().zip(both) {
-        for (k, recall) in RECALL_KS.into_iter().zip(&recalls) {
-            outputs.number(&format!("{name}_r{k}"), *recall);
-        }
-        *mean = recalls.iter().sum::<f32>() / recalls.len() as f32;
-        outputs.number(&format!("{name}_r_mean"), *mean);
-    }
-    outputs.number("r_mean", means.iter().sum::<f32>() / 2.0);
+    let txt = collect_recalls("txt", &i2t.recall([images, texts])?, &mut outputs);
+    let img = collect_recalls("img", &t2i.recall([texts, images])?, &mut outputs);
+    outputs.number("r_mean", (txt + img) / 2.0);
     Ok(())
+}
+
+/// The recalls of one direction; their mean.
+fn collect_recalls(name: &str, recalls: &[f32], outputs: &mut Outputs<'_>) -> f32 {
+    for (k, recall) in std::iter::zip(RECALL_KS, recalls) {
+        outputs.number(&format!("{name}_r{k}"), *recall);
+    }
+    let mean = recalls.iter().sum::<f32>() / recalls.len() as f32;
+    outputs.number(&format!("{name}_r_mean"), mean);
+    mean
 }
 
 /// Recall is of the first so many.

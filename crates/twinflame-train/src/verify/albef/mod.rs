@@ -5,7 +5,10 @@ mod passes;
 mod pretrain;
 mod retrieval;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::{
+    tensor::{Device, Int, Tensor},
+    train::TrainStep,
+};
 use serde_json::{Value, json};
 use twinflame_data::Normalization;
 use twinflame_model::{
@@ -15,11 +18,8 @@ use twinflame_model::{
     weights::{AlbefCheckpoint, load_albef},
 };
 
-use super::{Fixture, Inputs, Tensors, VerifyError};
-use crate::{
-    optim::{OptimConfig, adamw},
-    task::{AlbefInputs, AlbefTask, AlbefTaskConfig, AlbefTexts, MaskedBatch, NegativeChoice, TargetKind},
-};
+use super::{Check, Fixture, Inputs, Tensors, VerifyError, from_named_gradients, outputs::Outputs, step::StepSettings};
+use crate::task::{AlbefInputs, AlbefTask, AlbefTaskConfig, AlbefTexts, MaskedBatch, NegativeChoice, TargetKind};
 
 pub use pretrain::pretraining_inputs;
 pub(super) use pretrain::{FIRST_LABELS, checks as pretraining};
@@ -184,10 +184,6 @@ fn negatives(fixture: &Fixture, inputs: &Inputs, prefix: &str, pairs: usize) -> 
 /// Noise beyond every similarity, which at the lowest temperature is 1000.
 const DECISIVE: f32 = 1e6;
 
-fn optimizer(config: &OptimConfig, task: &AlbefTask) -> burn::optim::ModuleOptimizer {
-    adamw(config, &task.model)
-}
-
 /// Weights, momentum copy and queue under the reference's names.
 ///
 /// # Errors
@@ -199,6 +195,32 @@ pub fn state(task: &AlbefTask) -> Result<Tensors, VerifyError> {
         queue: Some(&task.queue),
     };
     Ok(checkpoint.tensors()?.into_iter().collect())
+}
+
+/// The queue of a state, as outputs after a step.
+fn collect_queue(state: &Tensors, outputs: &mut Outputs<'_>) {
+    for name in ["image_queue", "text_queue", "queue_ptr", "idx_queue"] {
+        if let Some(data) = state.get(name) {
+            outputs.data(&format!("{name}_after"), data.clone());
+        }
+    }
+}
+
+/// The first step of the optimiser with the reference's gradients, if they and its result are there.
+fn first_step_alone(
+    fixture: &Fixture,
+    settings: &StepSettings,
+    task: AlbefTask,
+    [grads_file, file]: [&str; 2],
+) -> Result<Option<Check>, VerifyError> {
+    let Some(golden) = fixture.tensors_if_any(grads_file)? else {
+        return Ok(None);
+    };
+    let grads = settings.clipped(from_named_gradients(&task.model, &golden), &task.model);
+    let mut optim = settings.optimizer(&task.model);
+    let mut after = state(&task.optimize(&mut optim, settings.lr().into(), grads))?;
+    after.retain(|name, _| golden.contains_key(name));
+    Ok(Some(Check::optimizer(file, grads_file, after)))
 }
 
 /// The labelled positions as slots, as many for every text, unused ones at position 0.

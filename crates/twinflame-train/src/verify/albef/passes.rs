@@ -66,7 +66,8 @@ pub(super) fn token_logits(
     bert.predict_tokens(states)
 }
 
-/// Encoder outputs, similarities, targets and negatives: everything before the losses that both kinds of training share.
+/// Everything on the way to the losses of a step: encoder outputs, similarities and targets, negatives and what is made
+/// of them, hidden tokens if there are any.
 ///
 /// # Errors
 /// If the device fails.
@@ -83,6 +84,31 @@ pub(super) fn collect(
     outputs.tensor("text_embeds", &online.text_states)?;
     outputs.tensor("image_feat", &online.embeds.images)?;
     outputs.tensor("text_feat", &online.embeds.texts)?;
+    contrast(task, score, targets, alpha, outputs)?;
+    let negatives = choose(inputs, &score.similarities.within_batch(), outputs)?;
+    outputs.tensor("vl_output", &match_logits(&task.model, &online, inputs, &negatives))?;
+    let [batch, ..] = online.text_states.dims();
+    let labels: Vec<i64> = (0..3 * batch).map(|row| i64::from(row < batch)).collect();
+    outputs.data("itm_labels", TensorData::new(labels, [3 * batch]));
+    if let Some(masked) = &inputs.masked {
+        let momentum = encode(&task.momentum, inputs);
+        outputs.tensor("image_embeds_m", &momentum.image_states)?;
+        let logits = token_logits(&task.model.encoders, &online, inputs, masked);
+        outputs.tensor("mlm_logits", &logits)?;
+        let logits = token_logits(&task.momentum, &momentum, inputs, masked);
+        outputs.tensor("logits_m", &logits)?;
+    }
+    Ok(())
+}
+
+/// Momentum features, similarities with batch and queue, and what they ought to be.
+fn contrast(
+    task: &AlbefTask,
+    score: &AlbefScore,
+    targets: &Targets,
+    alpha: f64,
+    outputs: &mut Outputs<'_>,
+) -> Result<(), VerifyError> {
     let keys = Embeds {
         images: score.entries.image_embeds.clone(),
         texts: score.entries.text_embeds.clone(),
@@ -91,30 +117,19 @@ pub(super) fn collect(
     outputs.tensor("text_feat_m", &keys.texts)?;
     let temp = task.model.temp.val().without_autodiff();
     let momentum = Similarities::new(&keys, &keys, &task.queue, temp);
+    outputs.tensor("sim_i2t", &score.similarities.image_to_text)?;
+    outputs.tensor("sim_t2i", &score.similarities.text_to_image)?;
+    outputs.tensor("sim_i2t_m", &momentum.image_to_text)?;
+    outputs.tensor("sim_t2i_m", &momentum.text_to_image)?;
     let truth = ItcTargets::new(&score.similarities, &task.queue, targets);
-    let wanted = truth.clone().distilled(&momentum, alpha);
-    let directions = [
-        (
-            "i2t",
-            &score.similarities.image_to_text,
-            &momentum.image_to_text,
-            &wanted.image_to_text,
-        ),
-        (
-            "t2i",
-            &score.similarities.text_to_image,
-            &momentum.text_to_image,
-            &wanted.text_to_image,
-        ),
-    ];
-    for (direction, online, momentum, wanted) in directions {
-        outputs.tensor(&format!("sim_{direction}"), online)?;
-        outputs.tensor(&format!("sim_{direction}_m"), momentum)?;
-        outputs.tensor(&format!("sim_{direction}_targets"), wanted)?;
-    }
     outputs.tensor("sim_targets", &truth.image_to_text)?;
+    let wanted = truth.distilled(&momentum, alpha);
+    outputs.tensor("sim_i2t_targets", &wanted.image_to_text)?;
+    outputs.tensor("sim_t2i_targets", &wanted.text_to_image)
+}
 
-    let within = score.similarities.within_batch();
+/// The negatives of a step, and the weights that the reference draws them by.
+fn choose(inputs: &AlbefInputs, within: &Similarities, outputs: &mut Outputs<'_>) -> Result<Negatives, VerifyError> {
     let by_id = Targets::ById {
         image_ids: inputs.image_ids.clone(),
         caption_ids: inputs.caption_ids.clone(),
@@ -130,21 +145,8 @@ pub(super) fn collect(
         NegativeChoice::Hardest => None,
         NegativeChoice::Sampled { noise, .. } => Some(noise),
     };
-    let negatives = hard_negatives(&within, &positives, noise);
+    let negatives = hard_negatives(within, &positives, noise);
     outputs.integers("neg_idx_image", &negatives.images)?;
     outputs.integers("neg_idx_text", &negatives.texts)?;
-    outputs.tensor("vl_output", &match_logits(&task.model, &online, inputs, &negatives))?;
-    let [batch, ..] = online.text_states.dims();
-    let labels: Vec<i64> = (0..3 * batch).map(|row| i64::from(row < batch)).collect();
-    outputs.data("itm_labels", TensorData::new(labels, [3 * batch]));
-    if let Some(masked) = &inputs.masked {
-        let momentum = encode(&task.momentum, inputs);
-        outputs.tensor("image_embeds_m", &momentum.image_states)?;
-        outputs.tensor(
-            "mlm_logits",
-            &token_logits(&task.model.encoders, &online, inputs, masked),
-        )?;
-        outputs.tensor("logits_m", &token_logits(&task.momentum, &momentum, inputs, masked))?;
-    }
-    Ok(())
+    Ok(negatives)
 }

@@ -4,16 +4,10 @@ use burn::{tensor::Device, train::TrainStep};
 use twinflame_model::loss::Targets;
 
 use super::{
-    super::{
-        Check, Fixture, Rule, Steps, Tensors, VerifyError, from_named_gradients, named_gradients, outputs::Outputs,
-    },
-    Training, config, inputs, masked, negatives, optimizer, passes, state, task,
+    super::{Check, Fixture, Rule, Tensors, VerifyError, named_gradients, outputs::Outputs, step::StepSettings},
+    Training, collect_queue, config, first_step_alone, inputs, masked, negatives, passes, state, task,
 };
-use crate::{
-    grad_norm::clip_to,
-    optim::OptimConfig,
-    task::{AlbefInputs, AlbefScore, AlbefTask},
-};
+use crate::task::{AlbefInputs, AlbefScore, AlbefTask};
 
 /// An input that only a fixture of pre-training has.
 pub(in super::super) const FIRST_LABELS: &str = "s1.mlm_labels";
@@ -27,26 +21,19 @@ const KIND: Training = Training::Pretraining;
 /// If the fixture cannot be computed.
 pub(in super::super) fn checks(fixture: &Fixture, device: &Device) -> Result<Vec<Check>, VerifyError> {
     let alphas = alphas(fixture)?;
-    let config = fixture
-        .optimizer()?
-        .ok_or_else(|| fixture.wrong("optimizer", "an object"))?;
-    let max_norm = fixture.value("optimizer.grad_clip").as_f64();
+    let settings = StepSettings::of(fixture)?.ok_or_else(|| fixture.wrong("optimizer", "an object"))?;
     let mut task = task(fixture, KIND, device)?;
     let file_after = |number: usize| match number == alphas.len() {
         true => "after_step".to_owned(),
         false => format!("after_step{number}"),
     };
-    let alone = first_step_alone(fixture, &config, &task, &file_after(1))?;
+    let clamped = task.clone().with_clamped_temp();
+    let alone = first_step_alone(fixture, &settings, clamped, ["grads_step1", &file_after(1)])?;
     let mut checks: Vec<Check> = alone.into_iter().collect();
-    let mut optim = optimizer(&config, &task);
+    let mut optim = settings.optimizer(&task.model);
     let mut tensors = Tensors::new();
-    let mut steps = Steps {
-        lr: config.lr as f32,
-        epsilon: config.epsilon.unwrap_or_default() as f32,
-        grads: Vec::new(),
-    };
-    for (index, alpha) in alphas.iter().enumerate() {
-        let number = index + 1;
+    let mut all_grads = Vec::new();
+    for (alpha, number) in std::iter::zip(&alphas, 1..) {
         let prefix = format!("s{number}.");
         let mut outputs = Outputs {
             tensors: &mut tensors,
@@ -54,7 +41,6 @@ pub(in super::super) fn checks(fixture: &Fixture, device: &Device) -> Result<Vec
         };
         outputs.scalar("temp_before", &task.model.temp.val())?;
         task = task.with_clamped_temp();
-        outputs.scalar("temp_clamped", &task.model.temp.val())?;
         let inputs = pretraining_inputs(fixture, &prefix, device)?;
         let [pairs, ..] = inputs.pixels.dims();
         task = task.follow(pairs);
@@ -62,26 +48,19 @@ pub(in super::super) fn checks(fixture: &Fixture, device: &Device) -> Result<Vec
         collect(&task, &inputs, &score, *alpha, &mut outputs)?;
 
         let grads = task.backward(&score);
-        let named = named_gradients(&task.model, &grads)?;
-        checks.push(Check::file(
-            format!("grads_step{number}"),
-            named.clone(),
-            Rule::Gradient,
-        ));
-        steps.grads.push(named);
-        let (grads, _) = clip_to(grads, &task.model, max_norm);
+        all_grads.push(named_gradients(&task.model, &grads)?);
+        let grads = settings.clipped(grads, &task.model);
         task = task
-            .optimize(&mut optim, config.lr.into(), grads)
+            .optimize(&mut optim, settings.lr().into(), grads)
             .enqueue(score.entries);
         let after = state(&task)?;
-        for name in ["image_queue", "text_queue", "queue_ptr"] {
-            if let Some(data) = after.get(name) {
-                outputs.data(&format!("{name}_after"), data.clone());
-            }
-        }
+        collect_queue(&after, &mut outputs);
         outputs.scalar("temp_after_step", &task.model.temp.val())?;
-        checks.push(Check::file(file_after(number), after, Rule::Steps(steps.clone())));
+        let steps = settings.steps(all_grads.clone());
+        checks.push(Check::file(file_after(number), after, Rule::Steps(steps)));
     }
+    let grads = std::iter::zip(all_grads, 1..);
+    checks.extend(grads.map(|(grads, number)| Check::file(format!("grads_step{number}"), grads, Rule::Gradient)));
     checks.insert(0, Check::file("outputs", tensors, Rule::Output));
     Ok(checks)
 }
@@ -114,6 +93,7 @@ fn collect(
     alpha: f64,
     outputs: &mut Outputs<'_>,
 ) -> Result<(), VerifyError> {
+    outputs.scalar("temp_clamped", &task.model.temp.val())?;
     let itc = score.itc.as_ref();
     let losses = [
         ("loss", Some(&score.loss)),
@@ -129,24 +109,4 @@ fn collect(
         }
     }
     passes::collect(task, inputs, score, &Targets::Diagonal, alpha, outputs)
-}
-
-/// The first step of the optimiser with the reference's gradients, if they and its result are there.
-fn first_step_alone(
-    fixture: &Fixture,
-    config: &OptimConfig,
-    task: &AlbefTask,
-    file: &str,
-) -> Result<Option<Check>, VerifyError> {
-    let Some(golden) = fixture.tensors_if_any("grads_step1")? else {
-        return Ok(None);
-    };
-    let task = task.clone().with_clamped_temp();
-    let max_norm = fixture.value("optimizer.grad_clip").as_f64();
-    let (grads, _) = clip_to(from_named_gradients(&task.model, &golden), &task.model, max_norm);
-    let mut optim = optimizer(config, &task);
-    let task = task.optimize(&mut optim, config.lr.into(), grads);
-    let mut after = state(&task)?;
-    after.retain(|name, _| golden.contains_key(name));
-    Ok(Some(Check::optimizer(file, "grads_step1", after)))
 }

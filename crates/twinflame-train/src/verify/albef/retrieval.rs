@@ -4,15 +4,10 @@ use burn::{tensor::Device, train::TrainStep};
 use twinflame_model::loss::Targets;
 
 use super::{
-    super::{
-        Check, Fixture, Rule, Steps, Tensors, VerifyError, from_named_gradients, named_gradients, outputs::Outputs,
-    },
-    Training, evaluation, inputs, negatives, optimizer, passes, state, task,
+    super::{Check, Fixture, Rule, Tensors, VerifyError, named_gradients, outputs::Outputs, step::StepSettings},
+    Training, collect_queue, evaluation, first_step_alone, inputs, negatives, passes, state, task,
 };
-use crate::{
-    grad_norm::clip_to,
-    task::{AlbefInputs, AlbefTask},
-};
+use crate::task::AlbefInputs;
 
 /// An input that only a fixture of retrieval has.
 pub(in super::super) const IDS: &str = "idx";
@@ -51,37 +46,21 @@ pub(in super::super) fn checks(fixture: &Fixture, device: &Device) -> Result<Vec
     passes::collect(&task, &inputs, &score, &targets, alpha, &mut outputs)?;
     let grads = task.backward(&score);
     let named = named_gradients(&task.model, &grads)?;
-    let mut checks = vec![Check::file("grads", named.clone(), Rule::Gradient)];
-
     let task = task.enqueue(score.entries);
-    let queue = state(&task)?;
-    for name in ["image_queue", "text_queue", "queue_ptr", "idx_queue"] {
-        if let Some(data) = queue.get(name) {
-            outputs.data(&format!("{name}_after"), data.clone());
-        }
-    }
-    checks.insert(0, Check::file("outputs", tensors, Rule::Output));
-    let Some(config) = fixture.optimizer()? else {
+    collect_queue(&state(&task)?, &mut outputs);
+    let mut checks = vec![
+        Check::file("outputs", tensors, Rule::Output),
+        Check::file("grads", named.clone(), Rule::Gradient),
+    ];
+    let Some(settings) = StepSettings::of(fixture)? else {
         return Ok(checks);
     };
-    let max_norm = fixture.value("optimizer.grad_clip").as_f64();
-    let step = |task: AlbefTask, grads| {
-        let (grads, _) = clip_to(grads, &task.model, max_norm);
-        let mut optim = optimizer(&config, &task);
-        state(&task.optimize(&mut optim, config.lr.into(), grads))
-    };
-    if let Some(golden) = fixture.tensors_if_any("grads")? {
-        let grads = from_named_gradients(&fresh.model, &golden);
-        let mut after = step(fresh, grads)?;
-        after.retain(|name, _| golden.contains_key(name));
-        checks.push(Check::optimizer("after_step", "grads", after));
-    }
-    let steps = Steps {
-        lr: config.lr as f32,
-        epsilon: config.epsilon.unwrap_or_default() as f32,
-        grads: vec![named],
-    };
-    checks.push(Check::file("after_step", step(task, grads)?, Rule::Steps(steps)));
+    checks.extend(first_step_alone(fixture, &settings, fresh, ["grads", "after_step"])?);
+    let grads = settings.clipped(grads, &task.model);
+    let mut optim = settings.optimizer(&task.model);
+    let after = state(&task.optimize(&mut optim, settings.lr().into(), grads))?;
+    let steps = settings.steps(vec![named]);
+    checks.push(Check::file("after_step", after, Rule::Steps(steps)));
     Ok(checks)
 }
 
