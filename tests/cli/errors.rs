@@ -92,3 +92,24 @@ fn batch_of_one() {
         "{message}"
     );
 }
+
+/// The library that reads it panics on a template with a token that is described nowhere.
+#[test]
+fn damaged_tokenizer_file() {
+    let folder = Folder::new();
+    folder.write(
+        "tokenizer.json",
+        r#"{"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"},
+            "post_processor": {"type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": {}},
+            "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0, "a": 1}}}"#,
+    );
+    let tokenizer = r#"--set=tokenizer={kind="file", path="tokenizer.json"}"#;
+    let message = folder.failure(&["train", "tiny", "--plain", "--device=cpu", tokenizer]);
+    assert!(
+        message.contains("tokenizer.json") && message.contains("refers to something that it does not have"),
+        "{message}"
+    );
+}

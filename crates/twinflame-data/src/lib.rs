@@ -19,14 +19,16 @@ pub mod resize;
 pub mod tokenizer;
 pub mod transform;
 
+mod panics;
 mod seed;
 
 pub use batch::ImageTextBatch;
 pub use dataset::{DataConfig, DataError, EvalSet, SampleError, Source};
 pub use decode::{DecodeError, DecodeLimits, DecodedImage, PixelLayout, decode};
 pub use loader::{EvalImageBatch, EvalImages, ImageTextLoader, LoaderConfig, LoaderError, LoaderMode, Pipeline};
+pub use panics::panic_is_contained;
 pub use tokenizer::{
-    BertVocab, SpecialIds, Tokenizer, TokenizerConfig, TokenizerError, TokenizerReader, clean_caption, pre_caption,
-    pre_question,
+    BERT_VOCAB_SIZE, BertVocab, CLIP_VOCAB_SIZE, SpecialIds, Tokenizer, TokenizerConfig, TokenizerError,
+    TokenizerReader, clean_caption, pre_caption, pre_question,
 };
 pub use transform::{Normalization, OPENAI_MEAN, OPENAI_STD, RgbTensor, Transform, TransformConfig, TransformError};

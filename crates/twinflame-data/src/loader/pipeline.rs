@@ -1,7 +1,5 @@
 //! One sample to pixels and tokens.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -9,6 +7,7 @@ use rand::rngs::ChaCha8Rng;
 
 use super::{LoaderError, LoaderMode};
 use crate::dataset::{Draw, SampleError, Source};
+use crate::panics::contain_panic;
 use crate::tokenizer::Tokenizer;
 use crate::transform::Transform;
 
@@ -115,16 +114,5 @@ pub(super) fn guarded<T>(
     name: impl FnOnce() -> String,
     work: impl FnOnce() -> Result<T, SampleError>,
 ) -> Result<T, SampleError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(SampleError::Panicked {
-            name: name(),
-            message: panic_message(panic.as_ref()),
-        })
-    })
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
+    contain_panic(work).unwrap_or_else(|message| Err(SampleError::Panicked { name: name(), message }))
 }

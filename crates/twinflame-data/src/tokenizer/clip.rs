@@ -12,10 +12,10 @@ use tokenizers::{
 };
 
 /// OpenAI's merges, most frequent first: `bpe_simple_vocab_16e6.txt.gz`.
-const MERGES: &[u8] = include_bytes!("../../../../assets/tokenizers/clip/bpe_simple_vocab_16e6.txt.gz");
+static MERGES: &[u8] = include_bytes!("../../../../assets/tokenizers/clip/bpe_simple_vocab_16e6.txt.gz");
 
-/// Entries of the full vocabulary.
-pub(super) const CLIP_VOCAB_SIZE: usize = 49_408;
+/// Entries of CLIP's whole vocabulary.
+pub const CLIP_VOCAB_SIZE: usize = 49_408;
 
 /// Every byte, as a symbol within a word and as one at its end.
 const BYTE_SYMBOLS: usize = 512;

@@ -1,8 +1,8 @@
 //! Tokenizers from a Hugging Face `tokenizer.json`.
 
 use super::{SpecialIds, TokenizerError, fit};
+use crate::panics::contain_panic;
 use std::fs;
-use std::panic::catch_unwind;
 use std::path::Path;
 use tokenizers::Tokenizer as HfTokenizer;
 
@@ -26,7 +26,7 @@ impl FileTokenizer {
     pub(super) fn open(path: &Path) -> Result<Self, TokenizerError> {
         // The library panics on some files that are not what they should be: a template that names a token without
         // describing it.
-        catch_unwind(|| Self::read(path)).unwrap_or_else(|_| {
+        contain_panic(|| Self::read(path)).unwrap_or_else(|_| {
             Err(TokenizerError::Incomplete {
                 path: path.to_owned(),
                 message: "one of its parts refers to something that it does not have".to_owned(),

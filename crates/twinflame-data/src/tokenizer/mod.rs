@@ -14,12 +14,13 @@ mod special;
 mod vocabulary;
 
 pub use clean::clean_caption;
+pub use clip::CLIP_VOCAB_SIZE;
 pub use config::TokenizerConfig;
 pub use error::TokenizerError;
 pub use export::TokenizerReader;
 pub use pre_caption::{pre_caption, pre_question};
 pub use special::SpecialIds;
-pub use vocabulary::BertVocab;
+pub use vocabulary::{BERT_VOCAB_SIZE, BertVocab};
 
 use bert::BertTokenizer;
 use clip::ClipTokenizer;

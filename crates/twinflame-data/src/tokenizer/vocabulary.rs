@@ -10,8 +10,11 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+/// Entries of bert-base-uncased, ALBEF's vocabulary.
+pub const BERT_VOCAB_SIZE: usize = 30_522;
+
 /// `vocab.txt` of bert-base-uncased (Devlin et al. 2019, <https://arxiv.org/abs/1810.04805>).
-const BERT_BASE_UNCASED: &[u8] = include_bytes!("../../../../assets/tokenizers/bert/vocab.txt.gz");
+static BERT_BASE_UNCASED: &[u8] = include_bytes!("../../../../assets/tokenizers/bert/vocab.txt.gz");
 
 /// The words of `emoji-scenes`.
 const SCENES: &str = include_str!("../../../../assets/tokenizers/scenes/vocab.txt");

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
-use crate::device;
+use crate::{data, device};
 
 const ISSUES: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
 
@@ -40,12 +40,12 @@ fn paragraph(error: &(dyn Error + 'static)) -> String {
 /// Replaces Rust's panic output by one line that asks for a report.
 ///
 /// With `RUST_BACKTRACE` set, Rust's own output with the backtrace follows. Panics of a driver
-/// that is being probed are expected and stay silent.
+/// that is being probed are expected and stay silent, as do those that become an error about damaged data.
 pub(super) fn install_panic_hook() {
     let default_hook = std::panic::take_hook();
     let wants_backtrace = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
     std::panic::set_hook(Box::new(move |info| {
-        if device::is_probing() {
+        if device::is_probing() || data::panic_is_contained() {
             return;
         }
         // `twinflame models | head` closes the pipe early; that is no failure.

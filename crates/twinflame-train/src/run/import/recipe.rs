@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use toml::{Table, Value};
-use twinflame_data::{DataConfig, LoaderConfig, TokenizerConfig};
+use twinflame_data::{BERT_VOCAB_SIZE, CLIP_VOCAB_SIZE, DataConfig, LoaderConfig, TokenizerConfig};
 use twinflame_model::weights::Imported;
 use twinflame_model::{ClipConfig, ModelConfig};
 
@@ -12,10 +12,6 @@ use crate::card::Card;
 use crate::recipe::{RecipeError, ResolvedRecipe};
 use crate::run::RunError;
 
-/// Entries of `bert-base-uncased`, ALBEF's vocabulary.
-const BERT_VOCAB_SIZE: usize = 30_522;
-/// Entries of CLIP's vocabulary.
-const CLIP_VOCAB_SIZE: usize = 49_408;
 /// Pairs of a batch in evaluation, and in training until the recipe is given another number.
 const BATCH_SIZE: usize = 64;
 
