@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::DataError;
 
-const CATALOG: &str = include_str!("../../../../../assets/emoji/emoji.jsonl");
+static CATALOG: &str = include_str!("../../../../../assets/emoji/emoji.jsonl");
 
 /// Who drew the picture. Sheets and catalog use these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

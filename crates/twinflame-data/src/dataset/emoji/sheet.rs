@@ -12,8 +12,8 @@ use crate::dataset::DataError;
 pub(in crate::dataset) const CELL_PX: usize = 64;
 const COLUMNS: usize = 40;
 
-/// Files in the order of [`Vendor::ALL`].
-const FILES: [&[u8]; Vendor::ALL.len()] = [
+/// Files in the order of [`Vendor::ALL`]; a `static`, since a `const` is in the binary once for each use.
+static FILES: [&[u8]; Vendor::ALL.len()] = [
     include_bytes!("../../../../../assets/emoji/noto.webp"),
     include_bytes!("../../../../../assets/emoji/notov1.webp"),
     include_bytes!("../../../../../assets/emoji/fluent.webp"),
