@@ -7,6 +7,11 @@ use insta::assert_snapshot;
 use crate::eval::trained;
 use crate::run::Folder;
 
+/// What the command prints that exports a run to the folder `out`.
+fn export(folder: &Folder, run: &str, format: &str, out: &str) -> String {
+    folder.success(&["export", run, "--format", format, "-o", out, "--device=cpu"])
+}
+
 #[test]
 fn every_format_gets_its_files_and_a_card() {
     let folder = trained();
@@ -15,21 +20,12 @@ fn every_format_gets_its_files_and_a_card() {
         ("hf", "model.safetensors", "preprocessor_config.json"),
         ("safetensors", "model.safetensors", "recipe.toml"),
     ] {
-        let format_flag = format!("--format={format}");
-        let text = folder.success(&["export", "runs/tiny-1", &format_flag, "-o", format, "--device=cpu"]);
+        let text = export(&folder, "runs/tiny-1", format, format);
         assert!(
             text.contains("averaged weights of step 1") && text.contains(expected),
             "{text}"
         );
         let dir = folder.path().join(format);
-        let files: Vec<_> = fs::read_dir(&dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert!(
-            files.iter().all(|name| !name.to_string_lossy().contains("partial")),
-            "{files:?}"
-        );
         let metadata = twinflame::model::weights::read_metadata(&dir.join(weights)).unwrap();
         let card: twinflame::train::card::Card = serde_json::from_str(&metadata["twinflame"]).unwrap();
         assert_eq!((card.recipe.as_str(), card.tokenizer.vocab_size), ("tiny", 1024));
@@ -37,6 +33,11 @@ fn every_format_gets_its_files_and_a_card() {
         let readme = fs::read_to_string(dir.join("README.md")).unwrap();
         assert!(readme.contains(&card.tokenizer.sha256), "{readme}");
     }
+    let entries = fs::read_dir(folder.path()).unwrap();
+    let left_over = entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .find(|name| name.contains("unfinished"));
+    assert_eq!(left_over, None);
     // Raw and averaged weights differ; half of the bits are half of the bytes.
     folder.success(&[
         "export",
@@ -66,6 +67,15 @@ fn every_format_gets_its_files_and_a_card() {
         recipe.contains("[tokenizer]\nkind = \"clip\"\nvocab_size = 1024\n"),
         "{recipe}"
     );
+    // transformers' words for the same pixels.
+    folder.success(&["import", "hf", "-o", "imported-hf", "--device=cpu"]);
+    let transform = |imported: &str| {
+        let recipe = fs::read_to_string(folder.path().join(imported).join("recipe.toml")).unwrap();
+        recipe
+            .split_once("[transform]")
+            .map(|(_, rest)| rest.split("\n\n").next().unwrap().to_owned())
+    };
+    assert_eq!(transform("imported-hf"), transform("imported"));
     let used = folder.failure(&["export", "runs/tiny-1", "--format=hf", "-o", "hf", "--device=cpu"]);
     assert!(used.contains("hf is there already and not an empty folder"), "{used}");
 }
@@ -104,14 +114,7 @@ fn what_a_format_cannot_express_says_why() {
     assert_snapshot!(failure("runs/tiny-1", "hf"), @"error: `--format hf` cannot express this model: its image tower is a ResNet, and CLIPModel has Vision Transformers only; `--format safetensors` can. A model with a transformer for text and no bias of the logits goes into open_clip, with a Vision Transformer for images also into transformers: for example `twinflame train emoji-clip-transformer` or `emoji-clip-vit`");
     assert_snapshot!(failure("runs/tiny-1", "albef"), @"error: `--format albef` cannot express this model: it is a CLIP, without the fusion encoder of an ALBEF; `--format open_clip`, `hf` and `safetensors` are for CLIPs");
     assert_snapshot!(failure("runs/tiny-2", "hf"), @"error: `--format hf` cannot express this model: it has a bias of the logits, which SigLIP's loss trains and CLIPModel lacks; `--format safetensors` can. A model with a transformer for text and no bias of the logits goes into open_clip, with a Vision Transformer for images also into transformers: for example `twinflame train emoji-clip-transformer` or `emoji-clip-vit`");
-    folder.success(&[
-        "export",
-        "runs/tiny-2",
-        "--format=open_clip",
-        "-o",
-        "siglip",
-        "--device=cpu",
-    ]);
+    export(&folder, "runs/tiny-2", "open_clip", "siglip");
     let config = fs::read_to_string(folder.path().join("siglip/open_clip_config.json")).unwrap();
     assert!(config.contains("\"init_logit_bias\": -10.0"), "{config}");
 }
@@ -120,15 +123,7 @@ fn what_a_format_cannot_express_says_why() {
 fn an_albef_is_exported_under_the_names_of_its_reference() {
     let folder = Folder::new();
     folder.success(&["train", "tiny-albef", "--device=cpu", "--set=run.num_steps=1"]);
-    let args = [
-        "export",
-        "runs/tiny-albef-1",
-        "--format=albef",
-        "-o",
-        "albef",
-        "--device=cpu",
-    ];
-    assert!(folder.success(&args).contains("momentum copy"));
+    assert!(export(&folder, "runs/tiny-albef-1", "albef", "albef").contains("momentum copy"));
     let bytes = fs::read(folder.path().join("albef/albef.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     // What the reference's Retrieval.py reads before anything else.
@@ -180,14 +175,7 @@ fn weights_for_something_else_are_refused_until_told_otherwise() {
         "{error}"
     );
     // So are exported files, which carry their card along.
-    folder.success(&[
-        "export",
-        "runs/tiny-1",
-        "--format=open_clip",
-        "-o",
-        "open_clip",
-        "--device=cpu",
-    ]);
+    export(&folder, "runs/tiny-1", "open_clip", "open_clip");
     let other_pixels = ["--set=init.model=open_clip", "--set=transform.std=[0.5, 0.5, 0.5]"];
     let error = folder.failure(&start(&other_pixels));
     assert!(

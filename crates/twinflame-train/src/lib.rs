@@ -17,6 +17,7 @@ pub mod export;
 pub mod grad_norm;
 pub mod logger;
 pub mod metric;
+mod new_folder;
 mod on_device;
 pub mod optim;
 pub mod precision;

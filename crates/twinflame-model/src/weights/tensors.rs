@@ -47,25 +47,20 @@ impl Loader {
         module: &M,
         rename: impl Fn(&str) -> String,
     ) -> Result<(), WeightsError> {
-        for param in named_params(module) {
-            let name = rename(&param.name);
-            if let Some(tensor) = self.take_one(&name) {
-                let tensor = fit::<M>(&param, &name, tensor, &mut self.report)?;
-                self.values.insert(param.id, tensor);
-            }
-        }
-        Ok(())
+        self.take_where(module, rename, |_| true)
     }
 
-    /// Takes the tensors of a module whose names `is_wanted` holds for.
+    /// Takes the tensors of a module for whose own names `is_wanted` holds.
     fn take_where<M: ReferenceNames>(
         &mut self,
         module: &M,
+        rename: impl Fn(&str) -> String,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<(), WeightsError> {
         for param in named_params(module).into_iter().filter(|param| is_wanted(&param.name)) {
-            if let Some(tensor) = self.take_one(&param.name) {
-                let tensor = fit::<M>(&param, &param.name, tensor, &mut self.report)?;
+            let name = rename(&param.name);
+            if let Some(tensor) = self.take_one(&name) {
+                let tensor = fit::<M>(&param, &name, tensor, &mut self.report)?;
                 self.values.insert(param.id, tensor);
             }
         }
@@ -190,7 +185,7 @@ pub(super) fn load_some<M: ReferenceNames>(
     allow: &Allow,
 ) -> Result<LoadReport, WeightsError> {
     let mut loader = Loader::new(tensors);
-    loader.take_where(module, |name| !untouched.contains(name))?;
+    loader.take_where(module, str::to_owned, |name| !untouched.contains(name))?;
     let (values, mut report) = loader.finish_allowing(allow)?;
     Writer::new(values).replace(module);
     ignored.append(&mut report.ignored);

@@ -11,7 +11,7 @@ mod readme;
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use twinflame_model::{Albef, AlbefEncoders, Clip, ClipConfig, Model, ModelConfig
 pub use error::ExportError;
 
 use crate::card::{CARD_KEY, Card};
+use crate::new_folder::NewFolder;
 use crate::run::LoadedModel;
 
 /// For which programs a folder is.
@@ -209,11 +210,6 @@ fn write(
     card: &Card,
     dtype: FileDType,
 ) -> Result<ExportReport, ExportError> {
-    let mut partial = out.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    // What a process that died left behind.
-    let _ = fs::remove_dir_all(&partial);
     let Contents {
         weights_file,
         tensors,
@@ -227,27 +223,17 @@ fn write(
         notes,
     };
     report.files.extend(files.iter().map(|(name, _)| (*name).to_owned()));
-    let fill = || {
-        fs::create_dir_all(&partial).map_err(ExportError::io(&partial))?;
-        for (name, content) in &files {
-            let path = partial.join(name);
-            fs::write(&path, content).map_err(ExportError::io(&path))?;
-        }
-        // "pt" is what transformers asks for.
-        let metadata = HashMap::from([
-            ("format".to_owned(), "pt".to_owned()),
-            (CARD_KEY.to_owned(), card.to_json()),
-        ]);
-        save_tensors(&partial.join(weights_file), tensors, dtype, metadata)?;
-        if out.exists() {
-            fs::remove_dir(out).map_err(ExportError::io(out))?;
-        }
-        fs::rename(&partial, out).map_err(ExportError::io(out))
-    };
-    let written: Result<(), ExportError> = fill();
-    if written.is_err() {
-        // The error of writing is the one to report.
-        let _ = fs::remove_dir_all(&partial);
+    let folder = NewFolder::create(out).map_err(ExportError::io(out))?;
+    for (name, content) in &files {
+        let path = folder.path().join(name);
+        fs::write(&path, content).map_err(ExportError::io(&path))?;
     }
-    written.map(|()| report)
+    // "pt" is what transformers asks for.
+    let metadata = HashMap::from([
+        ("format".to_owned(), "pt".to_owned()),
+        (CARD_KEY.to_owned(), card.to_json()),
+    ]);
+    save_tensors(&folder.path().join(weights_file), tensors, dtype, metadata)?;
+    folder.finish().map_err(ExportError::io(out))?;
+    Ok(report)
 }

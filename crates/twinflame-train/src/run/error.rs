@@ -76,6 +76,21 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// A file beside another program's weights wants pixels that no transform of ours makes.
+    #[error(
+        "{}: {key} = {value}: it must be {expected}; to take the model with other pixels, import the weights file without the \
+         files beside it and say what it is to get, as in `--set transform.mode=squash`", path.display()
+    )]
+    Preprocessing {
+        /// The file.
+        path: PathBuf,
+        /// The key in it.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it could be.
+        expected: String,
+    },
     /// A JSON file of another program.
     #[error("cannot understand {}: {source}", path.display())]
     Json {

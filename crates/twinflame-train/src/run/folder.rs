@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoints, RECIPE_FILE};
 use super::error::RunError;
+use crate::recipe::ResolvedRecipe;
 
 const MODEL_FILE: &str = "model.json";
 const ORIGIN_FILE: &str = "run.json";
@@ -34,14 +35,14 @@ pub struct RunOrigin {
 
 impl RunOrigin {
     /// The origin of a run that starts now.
-    pub(super) fn now(recipe: String, set: Vec<String>, commit: String, device: String) -> Self {
+    fn now(recipe: &ResolvedRecipe, commit: &str, device: &str) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            recipe,
-            set,
+            recipe: recipe.source.clone(),
+            set: recipe.set.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit,
-            device,
+            commit: commit.to_owned(),
+            device: device.to_owned(),
             started_unix_secs: since.as_secs(),
         }
     }
@@ -69,13 +70,9 @@ impl RunFolder {
         }
     }
 
-    /// Makes the folder `path`, which must not exist.
-    pub(super) fn create_at(path: &Path) -> Result<Self, RunError> {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(RunError::io(parent))?;
-        }
-        fs::create_dir(path).map_err(RunError::io(path))?;
-        Ok(Self { path: path.to_owned() })
+    /// The folder `path`, which is there and empty.
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     /// The folder of an earlier run.
@@ -119,10 +116,17 @@ impl RunFolder {
         Checkpoints::new(self.path.join("checkpoints"), keep_last)
     }
 
-    /// Writes recipe, model configuration and origin.
-    pub(super) fn write_origin(&self, recipe: &str, model_json: &str, origin: &RunOrigin) -> Result<(), RunError> {
-        let origin = serde_json::to_string_pretty(origin).unwrap_or_default();
-        for (name, text) in [(MODEL_FILE, model_json), (ORIGIN_FILE, &origin), (RECIPE_FILE, recipe)] {
+    /// Writes recipe, model configuration and where the run comes from.
+    pub(super) fn write_origin(&self, recipe: &ResolvedRecipe, commit: &str, device: &str) -> Result<(), RunError> {
+        // Configurations hold numbers and names only.
+        let model = serde_json::to_string_pretty(&recipe.model).unwrap_or_default();
+        let origin = RunOrigin::now(recipe, commit, device);
+        let origin = serde_json::to_string_pretty(&origin).unwrap_or_default();
+        for (name, text) in [
+            (MODEL_FILE, model),
+            (ORIGIN_FILE, origin),
+            (RECIPE_FILE, recipe.to_toml()),
+        ] {
             let path = self.path.join(name);
             let temporary = self.path.join(format!(".{name}.tmp"));
             fs::write(&temporary, text).map_err(RunError::io(&temporary))?;

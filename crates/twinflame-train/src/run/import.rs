@@ -3,8 +3,7 @@
 mod preprocessing;
 mod recipe;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::module::Module;
@@ -16,11 +15,12 @@ use twinflame_model::weights::{Allow, Imported, import as read_weights};
 
 use super::checkpoint::Records;
 use super::error::RunError;
-use super::folder::{RunFolder, RunOrigin};
+use super::folder::RunFolder;
 use super::init::started_from;
 use super::parts::build_task;
 use super::state::RunState;
 use crate::card::Card;
+use crate::new_folder::NewFolder;
 
 /// What an import is told beyond the checkpoint.
 #[derive(Clone, Debug, Default)]
@@ -57,20 +57,9 @@ pub fn import(checkpoint: &Path, out: &Path, options: &ImportOptions, device: &D
         path: checkpoint.to_owned(),
         message,
     })?;
-    let unfinished = unfinished(out);
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).map_err(RunError::io(&unfinished))?;
-    }
-    let folder = RunFolder::create_at(&unfinished)?;
-    let origin = RunOrigin::now(
-        recipe.source.clone(),
-        recipe.set.clone(),
-        options.commit.clone(),
-        options.device_description.clone(),
-    );
-    let model = serde_json::to_string_pretty(&recipe.model).unwrap_or_default();
-    let text = recipe.to_toml();
-    folder.write_origin(&text, &model, &origin)?;
+    let new = NewFolder::create(out).map_err(RunError::io(out))?;
+    let folder = RunFolder::at(new.path());
+    folder.write_origin(&recipe, &options.commit, &options.device_description)?;
     let state = RunState {
         finished: true,
         ..RunState::start(recipe.recipe.seed)
@@ -80,15 +69,12 @@ pub fn import(checkpoint: &Path, out: &Path, options: &ImportOptions, device: &D
         optim: OptimizerRecord::default(),
         scheduler: LrSchedulerRecord::new(),
     };
-    folder
-        .checkpoints(1)
-        .write(&state, &text, &Card::new(&recipe, &tokenizer, None).to_json(), records)?;
-    fs::rename(&unfinished, out).map_err(RunError::io(out))?;
+    folder.checkpoints(1).write(
+        &state,
+        &recipe.to_toml(),
+        &Card::new(&recipe, &tokenizer, None).to_json(),
+        records,
+    )?;
+    new.finish().map_err(RunError::io(out))?;
     Ok(imported)
-}
-
-/// Where the folder is while it is written: beside its place, so that it can be renamed.
-fn unfinished(out: &Path) -> PathBuf {
-    let name = out.file_name().unwrap_or_default().to_string_lossy();
-    out.with_file_name(format!(".{name}.unfinished"))
 }

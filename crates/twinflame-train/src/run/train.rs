@@ -13,7 +13,7 @@ use burn::train::{
 
 use super::checkpoint::CheckpointError;
 use super::error::RunError;
-use super::folder::{RunFolder, RunOrigin};
+use super::folder::RunFolder;
 use super::mailbox::{Mailbox, WhenAsked};
 use super::options::{Display, Outcome, RunOptions, RunSummary};
 use super::parts::Parts;
@@ -38,14 +38,7 @@ use crate::watchdog::Watchdog;
 pub fn train(recipe: &ResolvedRecipe, device: &Device, options: &RunOptions) -> Result<RunSummary, RunError> {
     let parts = Parts::build(recipe, device)?.started(recipe, device)?;
     let folder = RunFolder::create(&options.runs_dir, &recipe.recipe.name)?;
-    let origin = RunOrigin::now(
-        recipe.source.clone(),
-        recipe.set.clone(),
-        options.commit.clone(),
-        options.device_description.clone(),
-    );
-    let model = serde_json::to_string_pretty(&recipe.model).unwrap_or_default();
-    folder.write_origin(&recipe.to_toml(), &model, &origin)?;
+    folder.write_origin(recipe, &options.commit, &options.device_description)?;
     launch(recipe, parts, &folder, RunState::start(recipe.recipe.seed), options)
 }
 
