@@ -146,6 +146,32 @@ fn a_weight_that_is_off_by_a_hundredth_is_named() {
     }
 }
 
+/// Rounding that the reference says it has is no difference; more than that is.
+#[test]
+fn the_references_own_rounding_is_allowed_for() {
+    for (factor, own, passes) in [
+        (1.000_15, 0.0, false),
+        (1.000_15, 1e-4, true),
+        (1.000_3, 1e-4, false),
+        // Whatever it says.
+        (1.01, 1.0, false),
+    ] {
+        let (dir, _) = changed("clip_vit_tiny", "grads", |tensors| {
+            scale(tensors, "visual.proj", factor)
+        });
+        let mut config = fixture("clip_vit_tiny").config().clone();
+        config["f64_check"]["grads"]["rel_excl_zero"] = own.into();
+        fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+        let verification = computed(Fixture::open(dir.path()).unwrap());
+        let report = verification
+            .reports
+            .iter()
+            .find(|report| report.label == "grads.safetensors");
+        assert_eq!(report.unwrap().passed(), passes, "{factor}, {own}");
+        assert_eq!(report.unwrap().widened.is_some(), own > 0.0);
+    }
+}
+
 #[test]
 fn a_number_of_the_reference_that_is_off_is_named() {
     for (name, file, tensor) in [

@@ -11,6 +11,8 @@ use super::Tensors;
 pub const OUTPUT_TOLERANCE: f32 = 1e-5;
 /// The same for gradients.
 pub const GRADIENT_TOLERANCE: f32 = 1e-4;
+/// A reference that is off by its own rounding, as its fixture says, widens a tolerance at most this many times.
+const MAX_WIDENING: f32 = 10.0;
 /// Added to what a gradient may be off by.
 const GRADIENT_FLOOR: f32 = 1e-7;
 /// Largest magnitude of a gradient that is mathematically zero, over the largest gradient of the model.
@@ -96,6 +98,9 @@ pub struct Check {
     /// Whether these are the fixture's tensors: stored by `--write`, and complete, so that a tensor of the file that is
     /// not among them is a difference.
     pub is_complete: bool,
+    /// How far the reference is from what it computes in float64, over the largest magnitude of a tensor; 0 if its fixture
+    /// does not say.
+    pub reference_error: f32,
 }
 
 impl Check {
@@ -109,6 +114,7 @@ impl Check {
             tensors,
             rule,
             is_complete: true,
+            reference_error: 0.0,
         }
     }
 
@@ -120,6 +126,7 @@ impl Check {
             tensors,
             rule: Rule::Optimizer,
             is_complete: false,
+            reference_error: 0.0,
         }
     }
 
@@ -127,6 +134,7 @@ impl Check {
     #[must_use]
     pub fn compare(&self, golden: &Tensors) -> FileReport {
         let mut report = FileReport::new(&self.label);
+        report.widened = self.widened();
         let in_model = golden.values().filter(|data| data.dtype() == DType::F32);
         let most = in_model.map(|data| largest(floats(data))).fold(0.0, f32::max);
         for (name, expected) in golden {
@@ -194,12 +202,31 @@ impl Check {
         Difference { relative, reason }
     }
 
+    /// What two computations may differ by that both round as the reference does.
+    fn tolerance(&self, usual: f32) -> f32 {
+        (2.0 * self.reference_error).clamp(usual, MAX_WIDENING * usual)
+    }
+
+    /// The tolerance and the reference's own error, where the latter decides.
+    fn widened(&self) -> Option<Widened> {
+        let usual = match &self.rule {
+            Rule::Output => OUTPUT_TOLERANCE,
+            Rule::Gradient => GRADIENT_TOLERANCE,
+            _ => return None,
+        };
+        let tolerance = self.tolerance(usual);
+        (tolerance > usual).then_some(Widened {
+            tolerance,
+            reference_error: self.reference_error,
+        })
+    }
+
     /// How far an element may be off. `noise` is there for one whose gradient is mathematically zero, and holds the
     /// largest magnitude of the file.
     fn allowed(&self, name: &str, index: usize, scale: f32, noise: Option<f32>) -> f32 {
         match (&self.rule, noise) {
             (Rule::Gradient, Some(most)) => 2.0 * (GRADIENT_FLOOR + ZERO_GRADIENT * most),
-            (Rule::Gradient, None) => GRADIENT_TOLERANCE * scale + GRADIENT_FLOOR,
+            (Rule::Gradient, None) => self.tolerance(GRADIENT_TOLERANCE) * scale + GRADIENT_FLOOR,
             (Rule::Steps(_), _) if is_buffer(name) => OUTPUT_TOLERANCE * scale,
             // Adam makes a step of up to the learning rate of noise, either way.
             (Rule::Steps(steps), Some(_)) => 2.02 * steps.lr * steps.grads.len() as f32,
@@ -208,7 +235,7 @@ impl Check {
             }
             (Rule::Optimizer, _) => OPTIMIZER_TOLERANCE + OPTIMIZER_TOLERANCE * scale,
             (Rule::Absolute(allowed), _) => *allowed,
-            (Rule::Output | Rule::Pixels { .. }, _) => OUTPUT_TOLERANCE * scale,
+            (Rule::Output | Rule::Pixels { .. }, _) => self.tolerance(OUTPUT_TOLERANCE) * scale,
         }
     }
 }
@@ -264,6 +291,15 @@ fn pixels(levels: Levels, level: f32, actual: &TensorData, expected: &TensorData
     }
 }
 
+/// A tolerance that is wider than usual because the reference's own rounding is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Widened {
+    /// What is allowed, over the largest magnitude of a tensor.
+    pub tolerance: f32,
+    /// How far the reference is from what it computes in float64.
+    pub reference_error: f32,
+}
+
 /// What comparing a file has shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileReport {
@@ -275,6 +311,8 @@ pub struct FileReport {
     pub worst: Option<(f32, String)>,
     /// Tensors that are not, the farthest first.
     pub failures: Vec<Failure>,
+    /// The tolerance, if it is not the usual one.
+    pub widened: Option<Widened>,
 }
 
 /// A tensor that is not close enough.
@@ -296,6 +334,7 @@ impl FileReport {
             compared: 0,
             worst: None,
             failures: Vec::new(),
+            widened: None,
         }
     }
 

@@ -131,6 +131,22 @@ impl Fixture {
         key.split('.').fold(&self.config, part)
     }
 
+    /// How far the tensors of a file are from what the reference computes in float64, over their largest magnitudes: what
+    /// `f64_check` says, 0 if it says nothing.
+    pub(super) fn reference_error(&self, file: &str) -> f32 {
+        let check = self.value("f64_check");
+        let of_outputs = || {
+            let worst = check["outputs_worst"].as_array().into_iter().flatten();
+            let worst = worst.filter_map(|entry| entry[1].as_f64()).fold(0.0, f64::max);
+            check["outputs"]["rel"].as_f64().unwrap_or(worst)
+        };
+        let error = match file.starts_with("outputs") {
+            true => of_outputs(),
+            false => check[file]["rel_excl_zero"].as_f64().unwrap_or(0.0),
+        };
+        error as f32
+    }
+
     /// The number under a key.
     pub(super) fn number(&self, key: &str) -> Result<f64, VerifyError> {
         self.value(key).as_f64().ok_or_else(|| self.wrong(key, "a number"))

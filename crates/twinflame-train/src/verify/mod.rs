@@ -23,7 +23,7 @@ mod zero_shot;
 use burn::tensor::Device;
 use serde_json::Value;
 
-pub use compare::{Check, Failure, FileReport, GRADIENT_TOLERANCE, Levels, OUTPUT_TOLERANCE, Rule, Steps};
+pub use compare::{Check, Failure, FileReport, GRADIENT_TOLERANCE, Levels, OUTPUT_TOLERANCE, Rule, Steps, Widened};
 pub use error::VerifyError;
 pub use fixture::{Fixture, Inputs, Tensors};
 pub use gradients::{from_named_gradients, named_gradients};
@@ -115,7 +115,7 @@ pub fn verify(fixture: Fixture, device: &Device) -> Result<Verification, VerifyE
     let kind = Kind::of(&fixture)?;
     let mut config = fixture.config().clone();
     let mut reports = Vec::new();
-    let checks = match kind {
+    let mut checks = match kind {
         Kind::Clip => clip::checks(&fixture, device)?,
         Kind::Accumulation => clip::accumulated(&fixture, device)?,
         Kind::ZeroShot => zero_shot::checks(&fixture, device)?,
@@ -130,7 +130,8 @@ pub fn verify(fixture: Fixture, device: &Device) -> Result<Verification, VerifyE
             Vec::new()
         }
     };
-    for check in &checks {
+    for check in &mut checks {
+        check.reference_error = fixture.reference_error(&check.file);
         if let Some(golden) = fixture.tensors_if_any(&check.file)? {
             reports.push(check.compare(&golden));
         }

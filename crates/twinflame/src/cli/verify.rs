@@ -42,6 +42,14 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         println!("{}", overview(reports));
     }
     for report in reports {
+        if let Some(widened) = report.widened {
+            println!(
+                "{}: {:.1e} is allowed, because the reference is {:.1e} from what it computes itself in float64 (f64_check)",
+                report.label, widened.tolerance, widened.reference_error
+            );
+        }
+    }
+    for report in reports {
         print_failures(report);
     }
     if let Some(dir) = &args.write {
