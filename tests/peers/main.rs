@@ -1,6 +1,6 @@
 //! Do open_clip and transformers compute what Twinflame computes, from their weights and from exported ones?
 //!
-//! `.ci/run peers` installs them (`tests/peers/requirements.txt`) and runs this; TWINFLAME_PEERS_PYTHON says where they
+//! `.ci/run peers` installs them (`tests/peers/requirements.txt`, `weights.txt`) and runs this; TWINFLAME_PEERS_PYTHON says where they
 //! are. Every test prints the errors that it found.
 
 #![allow(
@@ -11,6 +11,8 @@
 #![recursion_limit = "256"]
 
 mod exported;
+mod legacy;
+mod minilm;
 mod random;
 
 use std::path::Path;
