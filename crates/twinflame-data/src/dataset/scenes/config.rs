@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::NUM_KNOWN;
+use super::{CaptionStyle, NUM_KNOWN, Relation};
 use crate::dataset::emoji::{Vendor, choose_vendors};
 use crate::dataset::{CaptionNoise, DataError};
 
@@ -99,6 +99,11 @@ pub struct ScenesConfig {
     pub jitter: f64,
     /// Captions of a scene in evaluation, 1 to 5. Default 3.
     pub num_captions: usize,
+    /// Relations that captions state: `left`, `right`, `above`, `below`. Default all.
+    pub relations: Vec<Relation>,
+    /// Whether captions say no more than what is where: always a relation, in one wording, without sizes and backgrounds.
+    /// Default false.
+    pub plain_captions: bool,
     /// Whether each pass over the training data shows new scenes (default), or always the same ones with other captions.
     pub fresh: bool,
     /// Whether each training scene is followed, in the same batch, by the one with two objects exchanged, as test sets
@@ -125,6 +130,8 @@ impl Default for ScenesConfig {
             tint_prob: 0.2,
             jitter: 1.0,
             num_captions: 3,
+            relations: Relation::ALL.to_vec(),
+            plain_captions: false,
             fresh: true,
             counterparts: false,
             seed: 0,
@@ -141,6 +148,14 @@ impl ScenesConfig {
             ScenesSplit::Train => TRAIN_SCENES,
             _ => TEST_SCENES,
         })
+    }
+
+    /// What captions may say.
+    pub(super) fn caption_style(&self) -> CaptionStyle {
+        CaptionStyle {
+            relations: self.relations.clone(),
+            plain: self.plain_captions,
+        }
     }
 
     /// Checks all values and returns the vendors to use.
@@ -166,6 +181,13 @@ impl ScenesConfig {
                 key: "objects",
                 value: format!("{:?}", self.objects),
                 expected: "it is the fewest and the most objects of a scene, from 2 to 4".to_owned(),
+            });
+        }
+        if self.relations.is_empty() {
+            return Err(DataError::Setting {
+                key: "relations",
+                value: "[]".to_owned(),
+                expected: "captions need at least one of left, right, above and below".to_owned(),
             });
         }
         let in_pairs = self.split != ScenesSplit::Train || self.counterparts;

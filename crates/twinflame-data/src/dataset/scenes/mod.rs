@@ -24,4 +24,4 @@ pub use emoji::{EMOJI, NUM_KNOWN, SceneEmoji, is_held_out_pair};
 pub use generator::SceneGenerator;
 pub use scene::{ObjectSize, PixelBox, Relation, Scene, SceneObject};
 pub use source::ScenesSource;
-pub use statement::{MAX_WORDS, Mention, Statement};
+pub use statement::{CaptionStyle, MAX_WORDS, Mention, Statement};

@@ -1,5 +1,7 @@
 //! What a picture shows, before it is painted.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Colour, EMOJI, SceneEmoji};
 use crate::dataset::Vendor;
 
@@ -80,7 +82,8 @@ impl SceneObject {
 }
 
 /// Where one object is, seen from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Relation {
     /// In the left half, the other being in the right half.
     Left,

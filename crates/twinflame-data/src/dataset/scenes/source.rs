@@ -81,7 +81,7 @@ impl ScenesSource {
         }
         let mut shared = ChaCha8Rng::from_seed(rng.get_seed());
         shared.set_stream(SCENE_STREAM);
-        counterpart(&self.generator, index, &mut shared)
+        counterpart(&self.generator, index, &self.config.caption_style(), &mut shared)
     }
 
     /// The scene and a caption for a training step.

@@ -50,6 +50,41 @@ impl fmt::Display for Mention {
     }
 }
 
+/// What captions may say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptionStyle {
+    /// The relations that captions state.
+    pub relations: Vec<Relation>,
+    /// Whether captions always say where things are, in one wording, and neither size nor background.
+    pub plain: bool,
+}
+
+impl Default for CaptionStyle {
+    /// Everything.
+    fn default() -> Self {
+        Self {
+            relations: Relation::ALL.to_vec(),
+            plain: false,
+        }
+    }
+}
+
+impl CaptionStyle {
+    /// The relations that captions may state in which object `a` stands to object `b`.
+    pub(super) fn true_relations(&self, scene: &Scene, a: usize, b: usize) -> impl Iterator<Item = Relation> {
+        let relations = Relation::ALL.into_iter();
+        relations.filter(move |&relation| self.relations.contains(&relation) && scene.is(a, relation, b))
+    }
+
+    /// Exchanges the first two objects if a relation that may be stated holds in that direction only.
+    fn put_subject_first(&self, scene: &Scene, order: &mut [usize]) {
+        let holds = |a: usize, b: usize| self.true_relations(scene, a, b).next().is_some();
+        if !holds(order[0], order[1]) && holds(order[1], order[0]) {
+            order.swap(0, 1);
+        }
+    }
+}
+
 /// One of the ways to state a relation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Predicate {
@@ -71,59 +106,76 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// A true statement about `scene`, nine times out of ten one that says where things are.
+    /// A true statement about `scene`, in a full style nine times out of ten one that says where things are.
     ///
     /// # Panics
     /// If the scene has not two to four objects.
     #[must_use]
-    pub fn draw(scene: &Scene, rng: &mut ChaCha8Rng) -> Self {
+    pub fn draw(scene: &Scene, style: &CaptionStyle, rng: &mut ChaCha8Rng) -> Self {
         let mut order: Vec<usize> = (0..scene.objects.len()).collect();
         order.shuffle(rng);
-        let relations = if rng.random_bool(LIST_PROB) {
+        let relations = if !style.plain && rng.random_bool(LIST_PROB) {
             None
         } else {
-            Self::predicates(scene, &order, rng)
+            style.put_subject_first(scene, &mut order);
+            Self::predicates(scene, &order, style, rng)
         };
-        Self::about(scene, &order, relations.unwrap_or_default(), rng)
+        Self::about(scene, &order, relations.unwrap_or_default(), style, rng)
     }
 
     /// A true statement that relates objects `pair` of `scene` in its first words, in either order; `None` if they, or those
-    /// that it relates after them, are not wholly in different halves of the picture.
+    /// that it relates after them, stand in no relation that `style` states.
     ///
     /// # Panics
     /// If the scene has not two to four objects, or none of these numbers.
     #[must_use]
-    pub fn draw_about_pair(scene: &Scene, pair: [usize; 2], rng: &mut ChaCha8Rng) -> Option<Self> {
+    pub fn draw_about_pair(
+        scene: &Scene,
+        pair: [usize; 2],
+        style: &CaptionStyle,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Self> {
         let mut first = pair;
         first.shuffle(rng);
         let mut others: Vec<usize> = (0..scene.objects.len()).filter(|at| !pair.contains(at)).collect();
         others.shuffle(rng);
-        let order = [&first[..], &others].concat();
-        let predicates = Self::predicates(scene, &order, rng)?;
-        Some(Self::about(scene, &order, predicates, rng))
+        let mut order = [&first[..], &others].concat();
+        style.put_subject_first(scene, &mut order);
+        let predicates = Self::predicates(scene, &order, style, rng)?;
+        Some(Self::about(scene, &order, predicates, style, rng))
     }
 
-    fn predicates(scene: &Scene, order: &[usize], rng: &mut ChaCha8Rng) -> Option<Vec<Predicate>> {
+    fn predicates(
+        scene: &Scene,
+        order: &[usize],
+        style: &CaptionStyle,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<Predicate>> {
         let claims = CLAIMS[order.len() - 2].iter();
         claims
             .map(|&[a, b]| {
-                let holds = |relation: &Relation| scene.is(order[a], *relation, order[b]);
-                let true_ones: Vec<Relation> = Relation::ALL.into_iter().filter(holds).collect();
+                let true_ones: Vec<Relation> = style.true_relations(scene, order[a], order[b]).collect();
                 Some(Predicate {
                     relation: *true_ones.choose(rng)?,
-                    wording: rng.random_range(0..2),
+                    wording: if style.plain { 0 } else { rng.random_range(0..2) },
                 })
             })
             .collect()
     }
 
-    fn about(scene: &Scene, order: &[usize], predicates: Vec<Predicate>, rng: &mut ChaCha8Rng) -> Self {
+    fn about(
+        scene: &Scene,
+        order: &[usize],
+        predicates: Vec<Predicate>,
+        style: &CaptionStyle,
+        rng: &mut ChaCha8Rng,
+    ) -> Self {
         let mentions = order.iter().map(|&at| {
             let object = &scene.objects[at];
             Mention {
                 emoji: object.emoji,
-                size: Some(object.size).filter(|_| rng.random_bool(SIZE_PROB)),
-                tint: object.tint.filter(|_| rng.random_bool(TINT_PROB)),
+                size: Some(object.size).filter(|_| !style.plain && rng.random_bool(SIZE_PROB)),
+                tint: object.tint.filter(|_| style.plain || rng.random_bool(TINT_PROB)),
             }
         });
         let mut statement = Self {
@@ -132,6 +184,9 @@ impl Statement {
             background: None,
             background_first: false,
         };
+        if style.plain {
+            return statement;
+        }
         statement.background = Some(scene.background).filter(|_| rng.random_bool(BACKGROUND_PROB));
         statement.background_first = rng.random_bool(BACKGROUND_FIRST_PROB);
         statement.shorten();

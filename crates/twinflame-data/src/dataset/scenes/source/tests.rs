@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 
-use super::super::{Relation, Statement};
+use super::super::{CaptionStyle, Relation, Statement};
 use super::*;
 use crate::dataset::{CaptionNoise, DataConfig, EvalSet, NoisyCaptions, Vendor};
 use crate::tokenizer::{BertVocab, Tokenizer, TokenizerConfig};
@@ -260,7 +260,7 @@ fn the_vocabulary_of_scenes_is_theirs() {
         let generator = SceneGenerator::new(&all).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         for _ in 0..2000 {
-            let caption = Statement::draw(&generator.draw(&mut rng), &mut rng).to_string();
+            let caption = Statement::draw(&generator.draw(&mut rng), &CaptionStyle::default(), &mut rng).to_string();
             let row = tokenizer.encode(&caption, 25);
             assert!(!row.contains(&(special.unk as i32)), "{caption}");
             assert!(tokenizer.count_tokens(&caption) <= 24, "{caption}");

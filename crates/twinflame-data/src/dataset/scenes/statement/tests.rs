@@ -134,7 +134,7 @@ fn drawn_statements_are_true_and_their_counterparts_false() {
     let mut seen = BTreeSet::new();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     for _ in 0..500 {
-        let statement = Statement::draw(&scene, &mut rng);
+        let statement = Statement::draw(&scene, &CaptionStyle::default(), &mut rng);
         assert!(statement.holds(&scene), "{statement}");
         assert_eq!(statement.mentions().len(), 3);
         if let Some(swapped) = statement.swapped() {
@@ -156,15 +156,22 @@ fn a_statement_about_a_pair_begins_with_it() {
     let scene = three();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for _ in 0..50 {
-        let statement = Statement::draw_about_pair(&scene, [2, 0], &mut rng).unwrap();
+        let statement = Statement::draw_about_pair(&scene, [2, 0], &CaptionStyle::default(), &mut rng).unwrap();
         let mut pair = [0, 1].map(|at| scene.find(statement.mentions()[at].emoji).unwrap());
         pair.sort_unstable();
         assert_eq!(pair, [0, 2]);
     }
     // objects across the middle are in no half
     let across = self::scene(&[object("dog", [22, 22]), object("cat", [40, 22])]);
-    assert_eq!(Statement::draw_about_pair(&across, [0, 1], &mut rng), None);
-    assert!(Statement::draw(&across, &mut rng).swapped().is_none());
+    assert_eq!(
+        Statement::draw_about_pair(&across, [0, 1], &CaptionStyle::default(), &mut rng),
+        None
+    );
+    assert!(
+        Statement::draw(&across, &CaptionStyle::default(), &mut rng)
+            .swapped()
+            .is_none()
+    );
 }
 
 #[test]
