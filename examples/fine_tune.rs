@@ -26,7 +26,7 @@ const CHANGES: [&str; 5] = [
     "optim.lr=1e-5",
     "optim.warmup_steps=10",
     "loader.batch_size=32",
-    "run.num_steps=40",
+    "loader.batches_per_epoch=40", // of the one epoch: leave it out for all of the data
     "run.log_every_steps=10",
 ];
 

@@ -17,7 +17,7 @@ use twinflame::train::run::{self, LoadedModel};
 use super::{TOLERANCE, device, python};
 
 /// Runs the binary in `folder`.
-fn twinflame(folder: &Path, args: &[&str]) {
+pub(super) fn twinflame(folder: &Path, args: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_twinflame"))
         .args(args)
         .arg("--device=cpu")
@@ -50,7 +50,7 @@ fn an_exported_model_is_the_same_in_open_clip_and_transformers() {
     write_ours(&loaded, folder);
 
     let found: Value = serde_json::from_str(&python("exported.py", folder)).unwrap();
-    let ours = recall_of_eval(&folder.join("figures/eval-pictures.json"));
+    let ours = recall_of_eval(&folder.join("figures/eval-pictures.json"), "pictures");
     for (peer, found) in found.as_object().unwrap() {
         let figure = |name: &str| found[name].as_f64().unwrap();
         println!(
@@ -82,11 +82,12 @@ fn an_exported_model_is_the_same_in_open_clip_and_transformers() {
     }
 }
 
-/// Recall at 1, 5 and 10 of the averaged weights, by direction.
-fn recall_of_eval(path: &Path) -> HashMap<&'static str, Vec<f64>> {
+/// Recall at 1, 5 and 10 of a set by direction: of the averaged weights if there are any, else of the trained ones.
+pub(super) fn recall_of_eval(path: &Path, name: &str) -> HashMap<&'static str, Vec<f64>> {
     let json: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let sets = json["sets"].as_array().unwrap();
-    let set = sets.iter().find(|set| set["weights"] == "ema").unwrap();
+    let of_weights = |weights: &str| sets.iter().find(|set| set["set"] == name && set["weights"] == weights);
+    let set = of_weights("ema").or_else(|| of_weights("raw")).unwrap();
     let recall = |direction: &'static str| {
         let recall = set["retrieval"][direction]["recall"].as_array().unwrap();
         let values: Vec<f64> = recall.iter().map(|entry| entry["value"].as_f64().unwrap()).collect();

@@ -14,6 +14,7 @@ mod exported;
 mod legacy;
 mod minilm;
 mod random;
+mod recall;
 
 use std::path::Path;
 use std::process::Command;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use twinflame::model::weights::load_open_clip;
-use twinflame::model::{ClipConfig, Pass};
+use twinflame::model::weights::{Allow, import};
+use twinflame::model::{Model, ModelConfig, Pass};
 
 use super::{TOLERANCE, device, floats, integers, python, relative_error};
 
@@ -16,10 +16,12 @@ fn random_models_of_open_clip_compute_the_same_here() {
     let mut checked = 0;
     for entry in fs::read_dir(&models).unwrap() {
         let dir = entry.unwrap().path();
-        let config = ClipConfig::from_json(&fs::read_to_string(dir.join("model.json")).unwrap()).unwrap();
-        // Other initial weights than any model there.
-        let mut clip = config.init(99, &device());
-        let report = load_open_clip(&mut clip, &dir.join("model.safetensors")).unwrap();
+        let config = ModelConfig::from_json(&fs::read_to_string(dir.join("model.json")).unwrap()).unwrap();
+        let file = dir.join("model.safetensors");
+        let imported = import(&file, Some(&config), &Allow::default(), &device()).unwrap();
+        let Model::Clip(clip) = imported.model else {
+            panic!("{} is no CLIP", dir.display());
+        };
         let [inputs, outputs] =
             ["inputs", "outputs"].map(|name| fs::read(dir.join(format!("{name}.safetensors"))).unwrap());
         let (images, tokens) = (floats::<4>(&inputs, "images"), integers::<2>(&inputs, "tokens"));
@@ -38,7 +40,7 @@ fn random_models_of_open_clip_compute_the_same_here() {
             let model = dir.file_name().unwrap().to_string_lossy();
             println!(
                 "{model}, {} tensors: {name} within {error:.1e} of the maximum",
-                report.loaded
+                imported.report.loaded
             );
             assert!(error <= TOLERANCE, "{model}: {name} differs by {error:e}");
         }
