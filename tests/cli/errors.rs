@@ -113,3 +113,16 @@ fn damaged_tokenizer_file() {
         "{message}"
     );
 }
+
+/// Said before the training whose result it would be a test of.
+#[test]
+fn test_set_that_cannot_be_opened() {
+    let folder = Folder::new();
+    let test = r#"--set=data.test.mine={kind="folder", path="nowhere"}"#;
+    let message = folder.failure(&["train", "tiny", "--plain", "--device=cpu", test]);
+    assert!(
+        message.contains("test set mine") && message.contains("nowhere"),
+        "{message}"
+    );
+    assert!(!folder.path().join("runs").exists());
+}

@@ -31,7 +31,7 @@ fn open_clip_has_the_recall_table_of_the_quick_start() {
     twinflame(folder, &["eval", run_text, "-o", "figures"]);
     twinflame(folder, &["export", run_text, "--format=open_clip", "-o", "open_clip"]);
     let loaded = run::load(&run, &device()).unwrap();
-    for set in TestSet::of_recipe(&loaded).unwrap() {
+    for set in TestSet::of_recipe(&loaded.recipe.recipe).unwrap() {
         write_set(&set, &folder.join("sets").join(&set.name));
     }
     let theirs: Value = serde_json::from_str(&python("recall.py", folder)).unwrap();

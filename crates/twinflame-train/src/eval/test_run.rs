@@ -15,6 +15,7 @@ use super::{
     ClassFolders, Encoder, EvalConfig, EvalError, RetrievalReport, SetEmbeddings, Templates, ZeroShotClassifier,
     counterparts, rerank, retrieval_picture,
 };
+use crate::recipe::Recipe;
 use crate::run::LoadedModel;
 
 /// What the picture says about itself.
@@ -67,12 +68,12 @@ impl TestSet {
         Self::open(&data_name(path), &config)
     }
 
-    /// The test sets of the recipe of `loaded`, in the order of their names.
+    /// The test sets of a recipe, in the order of their names.
     ///
     /// # Errors
     /// As [`TestSet::open`].
-    pub fn of_recipe(loaded: &LoadedModel) -> Result<Vec<Self>, EvalError> {
-        let sets = &loaded.recipe.recipe.data.test;
+    pub fn of_recipe(recipe: &Recipe) -> Result<Vec<Self>, EvalError> {
+        let sets = &recipe.data.test;
         sets.iter().map(|(name, config)| Self::open(name, config)).collect()
     }
 }
@@ -110,11 +111,11 @@ impl TestPlan {
     ///
     /// # Errors
     /// If a set cannot be opened or the templates file cannot be read.
-    pub fn of_recipe(loaded: &LoadedModel) -> Result<Self, EvalError> {
+    pub fn of_recipe(recipe: &Recipe) -> Result<Self, EvalError> {
         Ok(Self {
-            sets: TestSet::of_recipe(loaded)?,
+            sets: TestSet::of_recipe(recipe)?,
             class_folders: Vec::new(),
-            templates: loaded.recipe.recipe.eval.load_templates()?,
+            templates: recipe.eval.load_templates()?,
             probe: None,
         })
     }

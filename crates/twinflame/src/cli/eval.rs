@@ -112,7 +112,7 @@ fn plan(
 ) -> anyhow::Result<TestPlan> {
     let own_data = args.data.is_empty() && class_folders.is_none();
     let sets = match own_data {
-        true => TestSet::of_recipe(loaded)?,
+        true => TestSet::of_recipe(&loaded.recipe.recipe)?,
         false => args
             .data
             .iter()

@@ -12,7 +12,7 @@ use super::figures;
 use crate::device;
 use crate::train::eval::TestPlan;
 use crate::train::recipe::{DEFAULT, ResolvedRecipe};
-use crate::train::run::{self, Display, Interrupter, Outcome, RunOptions, RunSummary, restore_terminal};
+use crate::train::run::{self, Display, Interrupter, Outcome, RunFolder, RunOptions, RunSummary, restore_terminal};
 
 /// Exit code of a process that Ctrl-C ended, by the convention of shells.
 const EXIT_SIGINT: i32 = 130;
@@ -48,14 +48,13 @@ pub(super) struct TrainArgs {
 ///
 /// A recipe, device or data that is not right; a run that breaks; as `twinflame eval`.
 pub(super) fn run(args: &TrainArgs) -> anyhow::Result<()> {
-    let summary = train(args)?;
+    let (summary, plan) = train(args)?;
     if summary.outcome == Outcome::Interrupted {
         return Ok(());
     }
     // Training has told which device this is.
     let selected = device::select(&args.device.device)?;
     let loaded = run::load(&summary.run_dir, &selected.device)?;
-    let plan = TestPlan::of_recipe(&loaded)?;
     if plan.sets.is_empty() {
         return Ok(());
     }
@@ -64,12 +63,13 @@ pub(super) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     figures::save(&outcome, &summary.run_dir, "eval.json", "retrieval.png")
 }
 
-fn train(args: &TrainArgs) -> anyhow::Result<RunSummary> {
-    // A mistake in the recipe is said before a device is looked for.
+fn train(args: &TrainArgs) -> anyhow::Result<(RunSummary, TestPlan)> {
+    // A mistake in the recipe is said before a device is looked for, and one in its test sets before hours of training.
     let recipe = match &args.resume {
-        Some(_) => None,
-        None => Some(ResolvedRecipe::load(&args.recipe, &args.set)?),
+        Some(folder) => ResolvedRecipe::load_file(&RunFolder::open(folder)?.recipe_file(), &[])?,
+        None => ResolvedRecipe::load(&args.recipe, &args.set)?,
     };
+    let plan = TestPlan::of_recipe(&recipe.recipe)?;
     let selected = args.device.select()?;
     let options = RunOptions {
         runs_dir: args.runs_dir.clone(),
@@ -80,13 +80,12 @@ fn train(args: &TrainArgs) -> anyhow::Result<RunSummary> {
         notify: |note| eprintln!("note: {note}"),
         log_file: true,
     };
-    let summary = match (&args.resume, &recipe) {
-        (Some(folder), _) => run::resume(folder, &selected.device, &options),
-        (None, Some(recipe)) => run::train(recipe, &selected.device, &options),
-        (None, None) => unreachable!("a run is either new or resumed"),
+    let summary = match &args.resume {
+        Some(folder) => run::resume(folder, &selected.device, &options),
+        None => run::train(&recipe, &selected.device, &options),
     }?;
     report(&summary);
-    Ok(summary)
+    Ok((summary, plan))
 }
 
 /// The first Ctrl-C stops after the step and saves; the second ends the program at once.
