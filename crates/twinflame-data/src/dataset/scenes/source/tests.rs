@@ -5,6 +5,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::super::{CaptionStyle, Relation, Statement};
 use super::*;
+use crate::caption::with_article;
 use crate::dataset::{CaptionNoise, DataConfig, EvalSet, NoisyCaptions, Vendor};
 use crate::tokenizer::{BertVocab, Tokenizer, TokenizerConfig};
 
@@ -243,6 +244,56 @@ fn neighbours_in_training_are_counterparts_if_asked() {
     };
     assert_eq!(open(&test).num_together(), 1, "test sets have their own order");
     assert_eq!(open(&config(ScenesSplit::Train)).num_together(), 1);
+}
+
+/// "a dog left of a cat", in training with and without counterparts and in a test.
+#[test]
+fn captions_state_the_relations_they_may_and_plain_ones_nothing_else() {
+    for (split, counterparts) in [
+        (ScenesSplit::Train, false),
+        (ScenesSplit::Train, true),
+        (ScenesSplit::Known, false),
+    ] {
+        let restricted = ScenesConfig {
+            counterparts,
+            objects: [2, 2],
+            num_captions: 1,
+            relations: vec![Relation::Left],
+            ..config(split)
+        };
+        let plain = ScenesConfig {
+            plain_captions: true,
+            tint_prob: 0.0,
+            ..restricted.clone()
+        };
+        for (config, is_plain) in [(restricted, false), (plain, true)] {
+            let source = open(&config);
+            let (mut told, mut left_of) = (0, 0);
+            for index in 0..config.scenes() {
+                let mut rng = ChaCha8Rng::seed_from_u64(index as u64 / 2);
+                rng.set_stream(index as u64 % 2);
+                let (scene, caption) = source.draw_description(index, &mut rng);
+                let others = [Relation::Right, Relation::Above, Relation::Below].map(Relation::wordings);
+                let other = others.as_flattened().iter().find(|words| caption.contains(**words));
+                assert_eq!(other, None, "{caption}");
+                told += usize::from(caption.contains("left of"));
+                let [a, b] = [0, 1].map(|at| with_article(scene.objects[at].emoji().name));
+                let plain = [format!("{a} left of {b}"), format!("{b} left of {a}")];
+                let is_true = [scene.is(0, Relation::Left, 1), scene.is(1, Relation::Left, 0)];
+                let found = std::iter::zip(plain, is_true).find(|(plain, _)| *plain == caption);
+                left_of += usize::from(found.is_some_and(|(_, is_true)| is_true));
+            }
+            let related = counterparts || split == ScenesSplit::Known;
+            assert!(told == config.scenes() || (!related && told > 40), "{split:?}: {told}");
+            assert!(!is_plain || left_of == told, "{split:?}: {left_of} of {told}");
+        }
+    }
+    let none = ScenesConfig {
+        relations: Vec::new(),
+        ..config(ScenesSplit::Train)
+    };
+    let error = ScenesSource::open(&none).unwrap_err().to_string();
+    assert!(error.contains("relations = []"), "{error}");
 }
 
 /// The embedded vocabulary has the words of all captions and no others.
