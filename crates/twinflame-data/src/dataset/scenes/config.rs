@@ -101,7 +101,8 @@ pub struct ScenesConfig {
     pub num_captions: usize,
     /// Relations that captions state: `left`, `right`, `above`, `below`. Default all.
     pub relations: Vec<Relation>,
-    /// Whether captions say no more than what is where: always a relation, in one wording, without sizes and backgrounds.
+    /// Whether captions say no more than what is where: a relation wherever one that they may state holds, in one wording, without
+    /// sizes and backgrounds.
     /// Default false.
     pub plain_captions: bool,
     /// Whether each pass over the training data shows new scenes (default), or always the same ones with other captions.

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::index;
 
-use super::{CaptionStyle, Scene, SceneGenerator, ScenesConfig, Statement};
+use super::{Scene, SceneGenerator, ScenesConfig, Statement};
 use crate::dataset::DataError;
 use crate::seed::{Purpose, derive};
 
@@ -29,13 +29,14 @@ pub(super) fn training_scenes(generator: &SceneGenerator, config: &ScenesConfig)
     let scenes = (0..config.scenes()).map(|number| {
         let (scene, mut rng) = if config.counterparts {
             let mut rng = scene_rng(config, number - number % 2);
-            let scene = counterpart(generator, number, &config.caption_style(), &mut rng);
+            let scene = counterpart(generator, number, &mut rng);
             (scene, scene_rng(config, number))
         } else {
             let mut rng = scene_rng(config, number);
             (generator.draw(&mut rng), rng)
         };
-        let captions = (0..config.num_captions).map(|_| training_statement(&scene, config, &mut rng).to_string());
+        let captions = (0..config.num_captions)
+            .map(|_| training_statement(&scene, generator, config.counterparts, &mut rng).to_string());
         FixedScene {
             captions: captions.collect(),
             swapped: Vec::new(),
@@ -47,12 +48,8 @@ pub(super) fn training_scenes(generator: &SceneGenerator, config: &ScenesConfig)
 
 /// Scene `number` of those that come in pairs: a drawn one if it is even, and the same one with the first two objects
 /// exchanged if it is odd. Where these two are can be said, unless no scene of many is like that.
-pub(super) fn counterpart(
-    generator: &SceneGenerator,
-    number: usize,
-    style: &CaptionStyle,
-    rng: &mut ChaCha8Rng,
-) -> Scene {
+pub(super) fn counterpart(generator: &SceneGenerator, number: usize, rng: &mut ChaCha8Rng) -> Scene {
+    let style = generator.style();
     let can_be_told = |scene: &Scene| {
         [(0, 1), (1, 0)]
             .iter()
@@ -73,14 +70,17 @@ pub(super) fn counterpart(
 }
 
 /// What a training caption says: of scenes in pairs, where the two objects are that are exchanged.
-pub(super) fn training_statement(scene: &Scene, config: &ScenesConfig, rng: &mut ChaCha8Rng) -> Statement {
-    let style = config.caption_style();
-    let about_pair = config
-        .counterparts
-        .then(|| Statement::draw_about_pair(scene, [0, 1], &style, rng));
+pub(super) fn training_statement(
+    scene: &Scene,
+    generator: &SceneGenerator,
+    in_pairs: bool,
+    rng: &mut ChaCha8Rng,
+) -> Statement {
+    let style = generator.style();
+    let about_pair = in_pairs.then(|| Statement::draw_about_pair(scene, [0, 1], style, rng));
     about_pair
         .flatten()
-        .unwrap_or_else(|| Statement::draw(scene, &style, rng))
+        .unwrap_or_else(|| Statement::draw(scene, style, rng))
 }
 
 /// Scenes of a test set: after each one the one with two objects exchanged, whose captions are those of the first with
@@ -90,10 +90,9 @@ pub(super) fn training_statement(scene: &Scene, config: &ScenesConfig, rng: &mut
 /// If there are not as many such scenes.
 pub(super) fn test_scenes(generator: &SceneGenerator, config: &ScenesConfig) -> Result<Vec<FixedScene>, DataError> {
     let mut set = TestSet::default();
-    let style = config.caption_style();
     for number in 0..config.scenes() / 2 {
         let mut rng = scene_rng(config, number);
-        let tried = (0..MAX_SCENES_TRIED).find_map(|_| set.try_scene(generator, config.num_captions, &style, &mut rng));
+        let tried = (0..MAX_SCENES_TRIED).find_map(|_| set.try_scene(generator, config.num_captions, &mut rng));
         tried.ok_or(DataError::FewScenes {
             num_scenes: config.scenes(),
             found: 2 * number,
@@ -131,13 +130,7 @@ struct TestSet {
 
 impl TestSet {
     /// Adds a drawn scene, if it has enough captions that are true of it alone.
-    fn try_scene(
-        &mut self,
-        generator: &SceneGenerator,
-        num_captions: usize,
-        style: &CaptionStyle,
-        rng: &mut ChaCha8Rng,
-    ) -> Option<()> {
+    fn try_scene(&mut self, generator: &SceneGenerator, num_captions: usize, rng: &mut ChaCha8Rng) -> Option<()> {
         let scene = generator.draw(rng);
         let pair = index::sample(rng, scene.objects.len(), 2);
         let pair = [pair.index(0), pair.index(1)];
@@ -150,7 +143,7 @@ impl TestSet {
         let mut texts = HashSet::new();
         let [mut captions, mut swapped] = [(); 2].map(|()| Vec::new());
         for _ in 0..num_captions * MAX_STATEMENTS_TRIED {
-            let statement = Statement::draw_about_pair(&scene, pair, style, rng)?;
+            let statement = Statement::draw_about_pair(&scene, pair, generator.style(), rng)?;
             let counterpart = statement.swapped()?;
             let holds_elsewhere = |other: &Scene| statement.holds(other) || counterpart.holds(other);
             let others = self.scenes.iter().flatten();

@@ -8,7 +8,8 @@ use rand::seq::{IndexedRandom, SliceRandom, index};
 
 use super::sprite::Atlas;
 use super::{
-    Colour, EMOJI, NUM_KNOWN, ObjectSize, PixelBox, Scene, SceneObject, ScenesConfig, ScenesSplit, is_held_out_pair,
+    CaptionStyle, Colour, EMOJI, NUM_KNOWN, ObjectSize, PixelBox, Scene, SceneObject, ScenesConfig, ScenesSplit,
+    is_held_out_pair,
 };
 use crate::dataset::{DataError, Vendor};
 use crate::decode::{DecodedImage, PixelLayout};
@@ -17,6 +18,7 @@ use crate::decode::{DecodedImage, PixelLayout};
 #[derive(Clone, Debug)]
 pub struct SceneGenerator {
     config: ScenesConfig,
+    style: CaptionStyle,
     vendors: Vec<Vendor>,
     /// In the order of `vendors`.
     atlases: Vec<Arc<Atlas>>,
@@ -36,8 +38,15 @@ impl SceneGenerator {
             atlases: Atlas::of(&vendors, config.image_size)?,
             held_out_pairs: pairs.filter(|&[a, b]| is_held_out_pair(a, b)).collect(),
             vendors,
+            style: config.caption_style(),
             config: config.clone(),
         })
+    }
+
+    /// What captions of its scenes may say.
+    #[must_use]
+    pub fn style(&self) -> &CaptionStyle {
+        &self.style
     }
 
     /// A scene of the configured split.

@@ -81,7 +81,7 @@ impl ScenesSource {
         }
         let mut shared = ChaCha8Rng::from_seed(rng.get_seed());
         shared.set_stream(SCENE_STREAM);
-        counterpart(&self.generator, index, &self.config.caption_style(), &mut shared)
+        counterpart(&self.generator, index, &mut shared)
     }
 
     /// The scene and a caption for a training step.
@@ -92,7 +92,9 @@ impl ScenesSource {
             self.scene(index).clone()
         };
         let caption = match self.config.split {
-            ScenesSplit::Train => training_statement(&scene, &self.config, rng).to_string(),
+            ScenesSplit::Train => {
+                training_statement(&scene, &self.generator, self.config.counterparts, rng).to_string()
+            }
             _ => self.fixed()[index].captions.choose(rng).cloned().unwrap_or_default(),
         };
         (scene, caption)

@@ -55,7 +55,8 @@ impl fmt::Display for Mention {
 pub struct CaptionStyle {
     /// The relations that captions state.
     pub relations: Vec<Relation>,
-    /// Whether captions always say where things are, in one wording, and neither size nor background.
+    /// Whether captions say where things are whenever a relation of these holds, in one wording, and neither size nor
+    /// background.
     pub plain: bool,
 }
 
