@@ -19,6 +19,7 @@ of the test are labels; figures that end in `_tags` have the tags appended to th
 import argparse
 import copy
 import functools
+import gzip
 import json
 import math
 import os
@@ -121,7 +122,7 @@ class Emoji:
     """Captions, splits and all pictures of the emoji set: premultiplied RGBA, u8, whole and at the training size."""
 
     def __init__(self, folder: Path, train_size: int):
-        with open(folder / "emoji.jsonl", encoding="utf-8") as lines:
+        with gzip.open(folder / "emoji.jsonl.gz", "rt", encoding="utf-8") as lines:
             self.rows = [json.loads(line) for line in lines]
         for row in self.rows:
             if row["subgroup"] is None:

@@ -252,7 +252,7 @@ fn mistakes_in_a_recipe_of_albef() {
         recipe.replace("kind = \"albef\"", "kind = \"albef\"\nmomentun = 0.9"),
     );
     assert_snapshot!(folder.failure(&["train", "key.toml"]), @r"
-    error: key.toml, line 48: task.momentun: unknown field `momentun`, expected one of `itc_weight`, `itm_weight`, `mlm_weight`, `targets`, `hard_negatives`, `hard_negatives_ramp_epochs`, `alpha`, `alpha_ramp_epochs`, `momentum`, `momentum_per`, `momentum_batch_size`, `mlm_probability`, `clamp_temp`, `temp_range`, `max_grad_norm`, `precision`; did you mean `momentum`?
+    error: key.toml, line 48: task.momentun: unknown field `momentun`, expected one of `itc_weight`, `itm_weight`, `mlm_weight`, `targets`, `hard_negatives`, `hard_negatives_ramp_epochs`, `hard_negatives_share`, `alpha`, `alpha_ramp_epochs`, `momentum`, `momentum_per`, `momentum_batch_size`, `mlm_probability`, `clamp_temp`, `temp_range`, `max_grad_norm`, `precision`; did you mean `momentum`?
       48 | momentun = 0.9
     ");
     assert_snapshot!(folder.failure(&["train", "tiny-albef", "--set=model.mlm_head=false"]), @r"

@@ -19,6 +19,7 @@ pub mod resize;
 pub mod tokenizer;
 pub mod transform;
 
+mod inflate;
 mod panics;
 mod seed;
 

@@ -1,7 +1,7 @@
 //! CLIP's byte-pair encoding.
 
-use super::vocabulary::inflate;
 use super::{TokenizerError, clean_caption, fit};
+use crate::inflate::inflate;
 use std::collections::HashMap;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;

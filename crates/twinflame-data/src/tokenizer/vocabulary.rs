@@ -1,12 +1,11 @@
 //! Lists of word pieces: a file with one piece on each line, its number from 0 being the id.
 
 use super::TokenizerError;
-use flate2::read::GzDecoder;
+use crate::inflate::inflate;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::fmt;
 use std::fs;
-use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -145,11 +144,4 @@ fn damaged(vocab: &BertVocab, message: &str) -> TokenizerError {
         vocab: vocab.to_string(),
         message: message.to_owned(),
     }
-}
-
-/// The text of an embedded gzip file.
-pub(super) fn inflate(bytes: &[u8]) -> std::io::Result<String> {
-    let mut text = String::new();
-    GzDecoder::new(bytes).read_to_string(&mut text)?;
-    Ok(text)
 }

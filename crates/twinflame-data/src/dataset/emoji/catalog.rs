@@ -1,13 +1,13 @@
-//! `emoji.jsonl`: names, groups, split and the cell of each vendor's sheet.
+//! `emoji.jsonl.gz`: names, groups, split and the cell of each vendor's sheet.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::DataError;
+use crate::{dataset::DataError, inflate::inflate};
 
-static CATALOG: &str = include_str!("../../../../../assets/emoji/emoji.jsonl");
+static CATALOG: &[u8] = include_bytes!("../../../../../assets/emoji/emoji.jsonl.gz");
 
 /// Who drew the picture. Sheets and catalog use these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,10 +104,10 @@ impl Catalog {
     pub fn embedded() -> Result<&'static Self, DataError> {
         static PARSED: OnceLock<Result<Catalog, String>> = OnceLock::new();
         PARSED
-            .get_or_init(|| Self::parse(CATALOG))
+            .get_or_init(|| Self::parse(&inflate(CATALOG).map_err(|error| error.to_string())?))
             .as_ref()
             .map_err(|message| DataError::Embedded {
-                file: "assets/emoji/emoji.jsonl",
+                file: "assets/emoji/emoji.jsonl.gz",
                 message: message.clone(),
             })
     }

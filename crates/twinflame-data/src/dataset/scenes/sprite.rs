@@ -126,7 +126,7 @@ impl Atlas {
         let sheet = Sheet::decoded(vendor)?;
         let sprites = EMOJI.iter().map(|emoji| {
             let cell = *cells.get(emoji.label).ok_or_else(|| DataError::Embedded {
-                file: "assets/emoji/emoji.jsonl",
+                file: "assets/emoji/emoji.jsonl.gz",
                 message: format!("{} does not draw {:?}", vendor.name(), emoji.label),
             })?;
             let cut_out = cut_out(sheet.cell(cell));

@@ -78,12 +78,15 @@ impl Similarities {
         }
     }
 
-    /// All of them times `factor`.
+    /// All of them times the factors of their rows.
+    ///
+    /// # Shapes
+    /// - factors: `[batch, 1]`
     #[must_use]
-    pub fn scaled(&self, factor: f64) -> Self {
+    pub fn scaled(&self, factors: &Tensor<2>) -> Self {
         Self {
-            image_to_text: self.image_to_text.clone() * factor,
-            text_to_image: self.text_to_image.clone() * factor,
+            image_to_text: self.image_to_text.clone() * factors.clone(),
+            text_to_image: self.text_to_image.clone() * factors.clone(),
         }
     }
 }

@@ -28,6 +28,10 @@ pub struct AlbefTaskConfig {
     /// whose encoders come from elsewhere. Matching does not get off the ground in a model that starts from nothing, if
     /// contrast learns first and leaves it the mismatches that it cannot tell.
     pub hard_negatives_ramp_epochs: f64,
+    /// Share of the pairs whose sampled negatives are drawn by similarity, 0 to 1; those of the others are drawn evenly
+    /// from all mismatches of the batch. Default: 1, as the reference. Where one kind of mismatch is more similar than all
+    /// the rest, matching with 1 sees no other and forgets what tells the rest apart, which re-ranking needs.
+    pub hard_negatives_share: f64,
     /// Share of the targets that comes from the momentum model, 0 to 1. 0 turns distillation off.
     pub alpha: f64,
     /// Epochs over which `alpha` grows from 0, step by step.
@@ -73,6 +77,7 @@ impl Default for AlbefTaskConfig {
             targets: TargetKind::Diagonal,
             hard_negatives: HardNegatives::Sampled,
             hard_negatives_ramp_epochs: 0.0,
+            hard_negatives_share: 1.0,
             alpha: 0.4,
             alpha_ramp_epochs: 1.0,
             momentum: 0.995,
@@ -111,6 +116,7 @@ impl AlbefTaskConfig {
         }
         let share = |key, value: f64| require(key, value, (0.0..=1.0).contains(&value), "in [0, 1]");
         share("alpha", self.alpha)?;
+        share("hard_negatives_share", self.hard_negatives_share)?;
         let ramps = [
             ("alpha_ramp_epochs", self.alpha_ramp_epochs),
             ("hard_negatives_ramp_epochs", self.hard_negatives_ramp_epochs),
@@ -222,6 +228,7 @@ mod tests {
         assert!(broken(|c| c.momentum = 1.0).contains("task.momentum = 1 "));
         assert!(broken(|c| c.temp_range = [0.5, 0.1]).contains("task.temp_range = [0.5, 0.1]"));
         assert!(broken(|c| c.hard_negatives_ramp_epochs = -1.0).contains("task.hard_negatives_ramp_epochs = -1 "));
+        assert!(broken(|c| c.hard_negatives_share = 1.1).contains("task.hard_negatives_share = 1.1 "));
         assert!(broken(|c| c.mlm_probability = 0.0).contains("task.mlm_probability = 0 "));
         let off = |c: &mut AlbefTaskConfig| (c.itc_weight, c.itm_weight, c.mlm_weight) = (0.0, 0.0, 0.0);
         assert!(broken(off).contains("nothing to learn"));

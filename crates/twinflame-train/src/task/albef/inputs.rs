@@ -1,4 +1,5 @@
 use burn::tensor::{Bool, Int, Tensor, TensorData};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use twinflame_data::ImageTextBatch;
 use twinflame_model::{
     Dropout,
@@ -55,12 +56,12 @@ pub struct MaskedBatch {
 pub enum NegativeChoice {
     /// The most similar pair that is no match.
     Hardest,
-    /// Drawn by the softmax of the similarities times `hardness`: 0 draws from all alike, 1 as the reference does.
+    /// Drawn by the softmax of the similarities times `hardness`.
     Sampled {
         /// Makes the draw.
         noise: GumbelNoise,
-        /// Factor of the similarities.
-        hardness: f64,
+        /// `[batch, 1]`: factor of the similarities of a pair: 0 draws from all alike, 1 as the reference does.
+        hardness: Tensor<2>,
     },
 }
 
@@ -98,7 +99,7 @@ impl AlbefTask {
         let negatives = match (config.hard_negatives, purpose) {
             (HardNegatives::Sampled, Purpose::Train) => NegativeChoice::Sampled {
                 noise: GumbelNoise::draw(&batch.sample_seeds, &device),
-                hardness: self.hardness(batch),
+                hardness: self.draw_hardness(batch),
             },
             // Figures of a validation should not hang on a draw.
             _ => NegativeChoice::Hardest,
@@ -156,6 +157,19 @@ impl AlbefTask {
         }
     }
 
+    /// `[batch, 1]`: which pairs have hard negatives at all, and how hard they are by now.
+    fn draw_hardness(&self, batch: &ImageTextBatch) -> Tensor<2> {
+        let (share, hardness) = (self.config().hard_negatives_share, self.hardness(batch) as f32);
+        let of_pair = |&seed: &u64| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(HARDNESS_STREAM);
+            if rng.random::<f64>() < share { hardness } else { 0.0 }
+        };
+        let values: Vec<f32> = batch.sample_seeds.iter().map(of_pair).collect();
+        let shape = [values.len(), 1];
+        Tensor::from_data(TensorData::new(values, shape), &self.device().without_autodiff())
+    }
+
     fn draw_dropout(&self, sample_seeds: &[u64]) -> Option<StepDropout> {
         let table = self.texts().dropout.as_ref()?;
         // FNV-1a over the batch: any other batch, and any other pass, drops something else.
@@ -175,6 +189,9 @@ impl AlbefTask {
         })
     }
 }
+
+/// ChaCha stream of the draw who has hard negatives: others from the same seed take other streams.
+const HARDNESS_STREAM: u64 = 0x6861_7264; // "hard"
 
 impl AlbefInputs {
     /// The positives of the batch.

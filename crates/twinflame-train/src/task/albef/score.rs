@@ -146,7 +146,7 @@ fn choose(inputs: &AlbefInputs, similarities: &Similarities) -> Negatives {
     match &inputs.negatives {
         NegativeChoice::Hardest => hard_negatives(similarities, &positives, None),
         NegativeChoice::Sampled { noise, hardness } => {
-            hard_negatives(&similarities.scaled(*hardness), &positives, Some(noise))
+            hard_negatives(&similarities.scaled(hardness), &positives, Some(noise))
         }
     }
 }

@@ -116,10 +116,35 @@ fn the_ramp_of_hard_negatives_reaches_the_step() {
     });
     assert_ne!(itm(&at(0, 0)), hardest, "every mismatch is as likely");
     assert_eq!(itm(&at(1, 0)), hardest);
-    assert!(matches!(
-        at(0, 1).negatives,
-        NegativeChoice::Sampled { hardness: 0.25, .. }
-    ));
+    assert_eq!(hardness(&at(0, 1)), [0.25; PAIRS]);
+}
+
+/// Factors of the pairs' similarities.
+fn hardness(inputs: &AlbefInputs) -> Vec<f32> {
+    let NegativeChoice::Sampled { hardness, .. } = &inputs.negatives else {
+        panic!("{:?}", inputs.negatives);
+    };
+    hardness.clone().try_to_vec_as().expect("readable")
+}
+
+#[test]
+fn a_share_of_the_pairs_has_hard_negatives() {
+    let config = AlbefTaskConfig {
+        hard_negatives_share: 0.7,
+        ..AlbefTaskConfig::default()
+    };
+    let task = Setup {
+        config,
+        ..Setup::default()
+    }
+    .task();
+    let drawn: Vec<f32> = (0..400)
+        .flat_map(|number| hardness(&task.upload(&batch(number), Purpose::Train)))
+        .collect();
+    assert!(drawn.iter().all(|hardness| [0.0, 1.0].contains(hardness)), "{drawn:?}");
+    let share = f64::from(drawn.iter().sum::<f32>()) / drawn.len() as f64;
+    // Standard deviation of a share of 1600: .0115.
+    assert!((share - 0.7).abs() < 0.05, "{share}");
 }
 
 #[test]

@@ -177,7 +177,8 @@ fn negatives(fixture: &Fixture, inputs: &Inputs, prefix: &str, pairs: usize) -> 
             image_to_text: noise(texts?),
             text_to_image: noise(images?),
         },
-        hardness: 1.0,
+        // One drawn pair is as hard as another: the noise decides.
+        hardness: inputs.upload::<1>(&vec![1; pairs], [pairs]).float().reshape([pairs, 1]),
     })
 }
 
