@@ -101,20 +101,17 @@ impl Source for Shapes {
         Ok(Self::paint(index, (16, 16), 8))
     }
 
-    fn captions(&self, index: usize) -> Vec<&str> {
-        vec![&self.captions[index]]
+    fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
+        Ok(vec![self.captions[index].clone()])
     }
 
     fn eval_images(&self) -> Vec<usize> {
         (0..self.num_samples()).collect()
     }
 
-    fn eval_captions(&self) -> Vec<(i64, &str)> {
-        self.captions
-            .iter()
-            .enumerate()
-            .map(|(index, text)| (index as i64, text.as_str()))
-            .collect()
+    fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
+        let captions = self.captions.iter().cloned().enumerate();
+        Ok(captions.map(|(index, text)| (index as i64, text)).collect())
     }
 
     fn classes(&self) -> Vec<Classes> {

@@ -9,6 +9,7 @@
     reason = "a panic is the report of a test"
 )]
 
+mod data;
 mod errors;
 mod eval;
 mod export;

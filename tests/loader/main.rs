@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::data::dataloader::DataLoader;
 use proptest::prelude::*;
-use twinflame::data::dataset::{EmojiConfig, EmojiSplit, FolderConfig};
+use twinflame::data::dataset::{EmojiConfig, EmojiSplit, FolderConfig, WebDatasetConfig};
 use twinflame::data::transform::{AffineConfig, ColorJitterConfig, RandAugmentConfig, RandomResizedCropConfig};
 use twinflame::data::{
     DataConfig, EvalImages, EvalSet, ImageTextBatch, ImageTextLoader, LoaderConfig, LoaderMode, Pipeline, Source,
@@ -138,6 +138,80 @@ proptest! {
     }
 }
 
+/// `num_shards` shards of unequal size, one of them empty, `num_samples` samples in all.
+fn shards(folder: &Path, num_shards: usize, num_samples: usize) -> Arc<dyn Source> {
+    let mut next = 0;
+    for shard in 0..num_shards {
+        let mut tar = tar::Builder::new(Vec::new());
+        let end = match shard + 1 == num_shards {
+            true => num_samples,
+            // 0, 1, 4, 9 … of 1, 4, 9 … shards.
+            false => num_samples * shard * shard / (num_shards * num_shards),
+        };
+        while next < end {
+            let mut png = std::io::Cursor::new(Vec::new());
+            let picture = image::GrayImage::from_pixel(5, 4, image::Luma([next as u8]));
+            picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
+            let members = [
+                ("png", png.into_inner()),
+                ("txt", format!("number {next}").into_bytes()),
+            ];
+            for (ending, bytes) in members {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(bytes.len() as u64);
+                tar.append_data(&mut header, format!("{next:05}.{ending}"), &bytes[..])
+                    .unwrap();
+            }
+            next += 1;
+        }
+        fs::write(folder.join(format!("{shard:03}.tar")), tar.into_inner().unwrap()).unwrap();
+    }
+    let config = WebDatasetConfig::new([folder.join("*.tar").display().to_string()]);
+    DataConfig::WebDataset(config).open().unwrap()
+}
+
+#[test]
+fn an_epoch_of_shards_has_every_sample_once() {
+    // Batches that divide the samples, so that nothing is left out.
+    for (num_shards, num_samples, batch_size, shuffle_shards) in [
+        (1, 30, 10, None),
+        (3, 36, 6, None),
+        (7, 60, 12, Some(2)),
+        (20, 60, 5, Some(1)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let source = shards(folder.path(), num_shards, num_samples);
+        let mut of_workers = Vec::new();
+        for num_workers in [0, 1, 4] {
+            let config = LoaderConfig {
+                shuffle_shards,
+                distinct_ids: false,
+                ..config(batch_size, num_workers)
+            };
+            let loader = loader(source.clone(), &config, LoaderMode::Train, 3);
+            assert_eq!(loader.num_batches(), num_samples / batch_size);
+            let epochs: Vec<Vec<Content>> = (0..2)
+                .map(|epoch| batches(&loader, epoch, 0, loader.num_batches()))
+                .collect();
+            for epoch in &epochs {
+                let seen: BTreeSet<usize> = epoch.iter().flat_map(|batch| batch.samples.clone()).collect();
+                assert_eq!(
+                    seen,
+                    (0..num_samples).collect(),
+                    "{num_shards} shards, {num_workers} workers"
+                );
+            }
+            let samples = |epoch: &[Content]| epoch.iter().flat_map(|batch| batch.samples.clone()).collect::<Vec<_>>();
+            assert_ne!(samples(&epochs[0]), samples(&epochs[1]));
+            // From the middle of an epoch on, as a resumed run does.
+            let middle = loader.num_batches() / 2;
+            assert_eq!(batches(&loader, 1, middle, 1)[0], epochs[1][middle]);
+            of_workers.push(epochs);
+        }
+        assert!(of_workers.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}
+
 #[test]
 fn an_emoji_is_in_a_batch_once() {
     let source = emoji();
@@ -259,7 +333,7 @@ fn evaluation_shows_every_picture_of_a_test_set() {
     })
     .open()
     .unwrap();
-    let set = EvalSet::new(source);
+    let set = EvalSet::new(source).unwrap();
     let transform = pipeline(LoaderMode::Eval).transform().clone();
     let images = |num_workers| {
         let images = EvalImages::new(&set, transform.clone(), &config(100, num_workers)).unwrap();

@@ -1,11 +1,12 @@
 //! Image-text data for Twinflame: files to batches, on the host.
 //!
-//! - [`dataset`]: where samples come from: the embedded emoji set, a folder with a caption table, ALBEF's JSON lists
+//! - [`dataset`]: where samples come from: the embedded emoji set, a folder with a caption table, ALBEF's JSON lists,
+//!   tar shards
 //! - [`mod@decode`], [`resize`], [`transform`]: files to pixels as open_clip and Pillow have them
 //! - [`tokenizer`], [`caption`]: texts to ids, and which text of a picture a training step shows
 //! - [`loader`]: worker threads that turn samples into [`ImageTextBatch`]es, in an order and with an augmentation that
 //!   depend on the seed, the pass over the data and the sample index alone
-//! - [`report`]: what was found wrong with the data
+//! - [`report`]: what was found wrong with the data; [`mod@inspect`]: a look at it before training
 //!
 //! Nothing here touches a device: images stay `u8` and captions become ids; the training task uploads them.
 
@@ -13,6 +14,7 @@ pub mod batch;
 pub mod caption;
 pub mod dataset;
 pub mod decode;
+pub mod inspect;
 pub mod loader;
 pub mod report;
 pub mod resize;

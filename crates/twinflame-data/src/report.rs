@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
+use serde::Serialize;
+
 /// How many cases of one kind are named; the rest is only counted.
 pub const MAX_NAMED: usize = 5;
 
@@ -37,7 +39,8 @@ impl fmt::Display for Tally {
 
 /// What opening a source found.
 ///
-/// Rows with a missing file or without any caption are left out of the source; a duplicate id is only reported.
+/// Rows with a missing file or without any caption, and samples of a shard that lack a part, are left out of the source; a
+/// duplicate id is only reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
     /// Samples that the source offers.
@@ -48,26 +51,55 @@ pub struct OpenReport {
     pub empty_captions: Tally,
     /// Image ids given to a second image file.
     pub duplicate_ids: Tally,
+    /// Shards that cannot be read to their end (what comes behind left out).
+    pub broken_files: Tally,
+    /// Samples without an image.
+    pub no_image: Tally,
+    /// Samples without a caption.
+    pub no_caption: Tally,
+    /// Samples whose caption is no text, or not where it should be.
+    pub bad_captions: Tally,
+    /// Samples with two members of one name.
+    pub twice_named: Tally,
+    /// Every sample and shard that was left out, for sources of shards, whose budget bounds it.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Something that was left out: a line of a replay list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// The shard.
+    pub file: String,
+    /// Key of the sample in it; none where the shard itself is broken.
+    pub sample: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 impl OpenReport {
     /// Whether nothing was found.
     pub fn is_clean(&self) -> bool {
-        [&self.missing_files, &self.empty_captions, &self.duplicate_ids]
-            .iter()
-            .all(|tally| tally.count == 0)
+        self.tallies().iter().all(|(_, tally)| tally.count == 0)
+    }
+
+    fn tallies(&self) -> [(&'static str, &Tally); 8] {
+        [
+            ("missing image files", &self.missing_files),
+            ("empty captions", &self.empty_captions),
+            ("ids given to several image files", &self.duplicate_ids),
+            ("broken shards", &self.broken_files),
+            ("samples without an image", &self.no_image),
+            ("samples without a caption", &self.no_caption),
+            ("unreadable captions", &self.bad_captions),
+            ("samples with two members of one name", &self.twice_named),
+        ]
     }
 }
 
 impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} samples", self.num_samples)?;
-        let tallies = [
-            ("missing image files", &self.missing_files),
-            ("empty captions", &self.empty_captions),
-            ("ids given to several image files", &self.duplicate_ids),
-        ];
-        for (what, tally) in tallies.into_iter().filter(|(_, tally)| tally.count > 0) {
+        for (what, tally) in self.tallies().into_iter().filter(|(_, tally)| tally.count > 0) {
             write!(f, ", {what}: {tally}")?;
         }
         Ok(())

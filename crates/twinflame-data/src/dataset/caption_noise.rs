@@ -167,6 +167,10 @@ impl Source for NoisyCaptions {
         self.source.num_together()
     }
 
+    fn shard_starts(&self) -> &[usize] {
+        self.source.shard_starts()
+    }
+
     fn name(&self, index: usize) -> String {
         self.source.name(index)
     }
@@ -192,7 +196,7 @@ impl Source for NoisyCaptions {
         self.source.image(index)
     }
 
-    fn captions(&self, index: usize) -> Vec<&str> {
+    fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
         self.source.captions(index)
     }
 
@@ -200,7 +204,7 @@ impl Source for NoisyCaptions {
         self.source.eval_images()
     }
 
-    fn eval_captions(&self) -> Vec<(i64, &str)> {
+    fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
         self.source.eval_captions()
     }
 
@@ -279,10 +283,10 @@ mod tests {
             assert_eq!((clean.image, clean.image_id), (dirty.image, dirty.image_id));
             assert_eq!(left.random::<u64>(), right.random::<u64>());
             replaced += usize::from(clean.caption != dirty.caption);
-            assert_eq!(plain.captions(index), noisy.captions(index));
+            assert_eq!(plain.captions(index).unwrap(), noisy.captions(index).unwrap());
         }
         assert!((60..110).contains(&replaced), "{replaced} of 170");
-        assert_eq!(plain.eval_captions(), noisy.eval_captions());
+        assert_eq!(plain.eval_captions().unwrap(), noisy.eval_captions().unwrap());
         assert_eq!(plain.eval_images(), noisy.eval_images());
         assert_eq!(plain.classes(), noisy.classes());
     }

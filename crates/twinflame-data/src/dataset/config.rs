@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CaptionNoise, DataError, EmojiConfig, EmojiSource, FolderConfig, JsonConfig, NoisyCaptions, ScenesConfig,
-    ScenesSource, Source,
+    ScenesSource, Source, WebDatasetConfig,
 };
 
-/// A data set as recipes describe it: `kind = "emoji" | "emoji-scenes" | "folder" | "json"` with the keys of that kind.
+/// A data set as recipes describe it: `kind = "emoji" | "emoji-scenes" | "folder" | "json" | "webdataset"` with the keys of that kind.
 ///
 /// Paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub enum DataConfig {
     Folder(FolderConfig),
     /// JSON lists as ALBEF's.
     Json(JsonConfig),
+    /// Tar shards.
+    WebDataset(WebDatasetConfig),
 }
 
 impl DataConfig {
@@ -39,6 +41,7 @@ impl DataConfig {
             Self::Scenes(config) => Arc::new(ScenesSource::open(config)?),
             Self::Folder(config) => Arc::new(config.open()?),
             Self::Json(config) => Arc::new(config.open()?),
+            Self::WebDataset(config) => Arc::new(config.open()?),
         };
         if noise.is_none() {
             return Ok(source);
@@ -53,6 +56,7 @@ impl DataConfig {
             Self::Scenes(config) => config.caption_noise,
             Self::Folder(config) => config.caption_noise,
             Self::Json(config) => config.caption_noise,
+            Self::WebDataset(config) => config.caption_noise,
         }
     }
 }
@@ -83,6 +87,12 @@ mod tests {
             parse(r#"{"kind": "json", "paths": []}"#),
             Ok(DataConfig::Json(JsonConfig::new([""; 0])))
         );
+        for shards in [r#""{0..9}.tar""#, r#"["{0..9}.tar"]"#] {
+            assert_eq!(
+                parse(&format!(r#"{{"kind": "webdataset", "shards": {shards}}}"#)),
+                Ok(DataConfig::WebDataset(WebDatasetConfig::new(["{0..9}.tar"])))
+            );
+        }
         let wrong = [
             (
                 r#"{"kind": "emoji", "splt": "a"}"#,
@@ -106,9 +116,13 @@ mod tests {
             ),
             (
                 r#"{"kind": "csv"}"#,
-                "unknown variant `csv`, expected one of `emoji`, `emoji-scenes`, `folder`, `json`",
+                "unknown variant `csv`, expected one of `emoji`, `emoji-scenes`, `folder`, `json`, `webdataset`",
             ),
             (r#"{"kind": "folder"}"#, "missing field `path`"),
+            (
+                r#"{"kind": "webdataset", "shards": 3}"#,
+                "expected a path or a list of paths",
+            ),
         ];
         for (text, message) in wrong {
             let error = parse(text).unwrap_err();

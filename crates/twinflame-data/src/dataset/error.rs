@@ -83,6 +83,33 @@ pub enum DataError {
         /// What is wrong.
         message: String,
     },
+    /// `shards` of tar shards is empty.
+    #[error("shards is empty: give at least one path, such as \"data/{{00000..00331}}.tar\"")]
+    NoShards,
+    /// A pattern of `shards` that names nothing.
+    #[error("shards, {pattern}: {message}")]
+    ShardPattern {
+        /// Pattern as configured.
+        pattern: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A shard that is named twice.
+    #[error("shards names {} twice: its samples would count twice", shard.display())]
+    ShardTwice {
+        /// The shard.
+        shard: PathBuf,
+    },
+    /// More is damaged than may be.
+    #[error(
+        "more than max_skipped = {max_skipped} shards and samples cannot be used: {report}. Mend them or raise max_skipped"
+    )]
+    TooManySkipped {
+        /// The budget.
+        max_skipped: usize,
+        /// What was found, up to where the budget was spent.
+        report: Box<OpenReport>,
+    },
     /// `paths` of a JSON source is empty.
     #[error("paths is empty: list at least one JSON file")]
     NoPaths,
@@ -176,6 +203,14 @@ pub enum SampleError {
         /// Cause.
         source: DecodeError,
     },
+    /// A caption that is not as it was when the source was opened.
+    #[error("{name}: {message}")]
+    Caption {
+        /// The sample.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
     /// An embedded sheet is damaged.
     #[error(transparent)]
     Embedded(DataError),
@@ -195,6 +230,7 @@ impl SampleError {
         match self {
             Self::Read { .. } => "cannot read file",
             Self::Decode { source, .. } => source.reason(),
+            Self::Caption { .. } => "unreadable caption",
             Self::Embedded(_) => "damaged embedded image",
             Self::Panicked { .. } => "decoder panicked",
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Counterpart, Source};
+use super::{Counterpart, SampleError, Source};
 
 /// Images, captions and the relation between them, many to many.
 ///
@@ -36,9 +36,12 @@ pub struct EvalClasses {
 
 impl EvalSet {
     /// The evaluation set of a source.
-    pub fn new(source: Arc<dyn Source>) -> Self {
+    ///
+    /// # Errors
+    /// If the captions cannot be read.
+    pub fn new(source: Arc<dyn Source>) -> Result<Self, SampleError> {
         let samples = source.eval_images();
-        let listed = source.eval_captions();
+        let listed = source.eval_captions()?;
 
         // Captions with one text form a group; an image matches all captions of each group that describes its id.
         let mut group_of_text: HashMap<&str, usize> = HashMap::new();
@@ -76,20 +79,20 @@ impl EvalSet {
                 captions
             })
             .collect();
-        let captions = listed.into_iter().map(|(_, text)| text.to_owned()).collect();
+        let captions = listed.into_iter().map(|(_, text)| text).collect();
         let row_of_sample: HashMap<usize, usize> = samples.iter().copied().zip(0..).collect();
         let counterparts = source.counterparts().into_iter().filter_map(|counterpart| {
             let image = *row_of_sample.get(&counterpart.image)?;
             Some(Counterpart { image, ..counterpart })
         });
-        Self {
+        Ok(Self {
             counterparts: counterparts.collect(),
             source,
             samples,
             captions,
             image_captions,
             caption_images,
-        }
+        })
     }
 
     /// Number of image rows.
@@ -177,7 +180,7 @@ mod tests {
         }
         fs::write(folder.path().join("list.json"), text).unwrap();
         let config = JsonConfig::new([folder.path().join("list.json")]);
-        EvalSet::new(DataConfig::Json(config).open().unwrap())
+        EvalSet::new(DataConfig::Json(config).open().unwrap()).unwrap()
     }
 
     #[test]
@@ -233,6 +236,7 @@ mod tests {
                 .open()
                 .unwrap(),
             )
+            .unwrap()
         };
         let a = set(EmojiSplit::A);
         assert_eq!((a.num_images(), a.num_captions()), (1614, 1620));

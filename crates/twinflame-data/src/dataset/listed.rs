@@ -212,8 +212,12 @@ impl Source for ListedSource {
         })
     }
 
-    fn captions(&self, index: usize) -> Vec<&str> {
-        self.entries[index].captions.iter().map(AsRef::as_ref).collect()
+    fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
+        Ok(self.entries[index]
+            .captions
+            .iter()
+            .map(|text| text.to_string())
+            .collect())
     }
 
     fn eval_images(&self) -> Vec<usize> {
@@ -222,11 +226,16 @@ impl Source for ListedSource {
         (0..self.entries.len()).filter(first_of_image).collect()
     }
 
-    fn eval_captions(&self) -> Vec<(i64, &str)> {
-        self.entries
-            .iter()
-            .flat_map(|entry| entry.captions.iter().map(|caption| (entry.image_id, caption.as_ref())))
-            .collect()
+    fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
+        let of_entry = |entry: &Entry| {
+            let id = entry.image_id;
+            entry
+                .captions
+                .iter()
+                .map(move |caption| (id, caption.to_string()))
+                .collect::<Vec<_>>()
+        };
+        Ok(self.entries.iter().flat_map(of_entry).collect())
     }
 
     fn classes(&self) -> Vec<Classes> {

@@ -5,6 +5,7 @@
 
 pub mod emoji;
 pub mod scenes;
+pub mod webdataset;
 
 mod caption_noise;
 mod config;
@@ -29,3 +30,4 @@ pub use json::JsonConfig;
 pub use listed::ListedSource;
 pub use scenes::{ScenesConfig, ScenesSource, ScenesSplit};
 pub use source::{Classes, Counterpart, Draw, Source};
+pub use webdataset::{WebDatasetConfig, WebDatasetSource};

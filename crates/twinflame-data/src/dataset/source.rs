@@ -58,6 +58,12 @@ pub trait Source: Debug + Send + Sync {
         1
     }
 
+    /// Sample at which each shard begins, where samples lie in shards: those of a shard are read fast one after another.
+    /// Otherwise empty.
+    fn shard_starts(&self) -> &[usize] {
+        &[]
+    }
+
     /// Names a sample in messages: a path, or emoji and vendor.
     fn name(&self, index: usize) -> String;
 
@@ -82,14 +88,20 @@ pub trait Source: Debug + Send + Sync {
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError>;
 
     /// The captions for evaluation, at least one.
-    fn captions(&self, index: usize) -> Vec<&str>;
+    ///
+    /// # Errors
+    /// If they are in a file that cannot be read.
+    fn captions(&self, index: usize) -> Result<Vec<String>, SampleError>;
 
     /// The samples whose images an evaluation compares: each image once.
     fn eval_images(&self) -> Vec<usize>;
 
     /// The captions of an evaluation, each with the image id it describes. Ids without an image are allowed: such a
     /// caption is a distractor for images and no query of its own.
-    fn eval_captions(&self) -> Vec<(i64, &str)>;
+    ///
+    /// # Errors
+    /// If they are in a file that cannot be read.
+    fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError>;
 
     /// Class sets for zero-shot classification and linear probes.
     fn classes(&self) -> Vec<Classes>;

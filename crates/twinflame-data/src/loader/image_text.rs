@@ -98,13 +98,7 @@ impl ImageTextLoader {
         seed: u64,
         range: Range<usize>,
     ) -> Self {
-        let planner = mode.planner(
-            source.as_ref(),
-            range.clone(),
-            config.batch_size,
-            config.distinct_ids,
-            seed,
-        );
+        let planner = mode.planner(source.as_ref(), range.clone(), &config, seed);
         let (next, bad) = (Mutex::default(), Mutex::default());
         let inner = Inner {
             source,

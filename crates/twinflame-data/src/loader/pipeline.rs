@@ -84,7 +84,7 @@ impl Pipeline {
             LoaderMode::Train => source.draw(index, &mut rng)?,
             LoaderMode::Eval => Draw {
                 image: source.image(index)?,
-                caption: source.captions(index).first().copied().unwrap_or_default().to_owned(),
+                caption: source.captions(index)?.into_iter().next().unwrap_or_default(),
                 image_id: source.image_id(index),
             },
         };

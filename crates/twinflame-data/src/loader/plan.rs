@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
-use super::LoaderMode;
+use super::{LoaderConfig, LoaderMode};
 use crate::dataset::Source;
 use crate::seed::{Purpose, derive};
 
@@ -25,13 +25,26 @@ enum Order {
     /// As the source has them, a short batch at the end.
     Sequential,
     /// Shuffled anew in each pass, `together` neighbours as one; what does not fill a batch is left out of the pass.
-    Shuffled { seed: u64, together: usize },
+    Shuffled {
+        seed: u64,
+        together: usize,
+        shards: Option<Shards>,
+    },
     /// Shuffled so that no two samples of a batch share a group; `group_of[i]` is the group of sample `range.start + i`.
     Distinct {
         seed: u64,
         group_of: Vec<usize>,
         num_groups: usize,
     },
+}
+
+/// Shuffles by shards: they are put in another order, and the samples of so many at a time are mixed.
+#[derive(Debug)]
+pub(super) struct Shards {
+    /// Sample at which each shard begins.
+    starts: Vec<usize>,
+    /// Shards that are mixed.
+    at_once: usize,
 }
 
 /// The batches of a pass.
@@ -60,13 +73,19 @@ impl Planner {
         }
     }
 
-    pub(super) fn shuffled(range: Range<usize>, batch_size: usize, together: usize, seed: u64) -> Self {
+    pub(super) fn shuffled(
+        range: Range<usize>,
+        batch_size: usize,
+        together: usize,
+        shards: Option<Shards>,
+        seed: u64,
+    ) -> Self {
         let num_batches = range.len() / batch_size;
         Self {
             range,
             batch_size,
             num_batches,
-            order: Order::Shuffled { seed, together },
+            order: Order::Shuffled { seed, together, shards },
         }
     }
 
@@ -121,10 +140,23 @@ impl Planner {
         let mut samples: Vec<usize> = self.range.clone().collect();
         match &self.order {
             Order::Sequential => {}
-            Order::Shuffled { seed, together } => {
-                let mut blocks: Vec<&[usize]> = samples.chunks(*together).collect();
-                blocks.shuffle(&mut order_rng(*seed, pass));
-                samples = blocks.concat();
+            Order::Shuffled { seed, together, shards } => {
+                let mut rng = order_rng(*seed, pass);
+                let mix = |samples: &[usize], rng: &mut ChaCha8Rng| {
+                    let mut blocks: Vec<&[usize]> = samples.chunks(*together).collect();
+                    blocks.shuffle(rng);
+                    blocks.concat()
+                };
+                samples = match shards {
+                    None => mix(&samples, &mut rng),
+                    Some(shards) => {
+                        let mut order = shards.ranges(&self.range);
+                        order.shuffle(&mut rng);
+                        let windows = order.chunks(shards.at_once);
+                        let of_window = |window: &[Range<usize>]| window.iter().cloned().flatten().collect::<Vec<_>>();
+                        windows.flat_map(|window| mix(&of_window(window), &mut rng)).collect()
+                    }
+                };
                 samples.truncate(self.num_samples());
             }
             Order::Distinct {
@@ -168,6 +200,27 @@ impl Planner {
     }
 }
 
+impl Shards {
+    /// `None` where all shards are mixed, or there are none.
+    pub(super) fn new(starts: &[usize], at_once: Option<usize>) -> Option<Self> {
+        let at_once = at_once.filter(|at_once| *at_once < starts.len())?;
+        Some(Self {
+            starts: starts.to_vec(),
+            at_once,
+        })
+    }
+
+    /// The samples of each shard within `range`.
+    fn ranges(&self, range: &Range<usize>) -> Vec<Range<usize>> {
+        let ends = self.starts.iter().skip(1).copied().chain([usize::MAX]);
+        let shards = self.starts.iter().zip(ends);
+        shards
+            .map(|(&start, end)| start.max(range.start)..end.min(range.end))
+            .filter(|shard| !shard.is_empty())
+            .collect()
+    }
+}
+
 fn order_rng(seed: u64, pass: usize) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(derive(seed, Purpose::Order, pass, 0))
 }
@@ -194,18 +247,15 @@ fn most_distinct_batches(group_sizes: &[usize], batch_size: usize) -> usize {
 }
 
 impl LoaderMode {
-    pub(super) fn planner(
-        self,
-        source: &dyn Source,
-        range: Range<usize>,
-        batch_size: usize,
-        distinct_ids: bool,
-        seed: u64,
-    ) -> Planner {
+    pub(super) fn planner(self, source: &dyn Source, range: Range<usize>, config: &LoaderConfig, seed: u64) -> Planner {
+        let batch_size = config.batch_size;
         match self {
             Self::Eval => Planner::sequential(range, batch_size),
-            Self::Train if distinct_ids => Planner::distinct(source, range, batch_size, seed),
-            Self::Train => Planner::shuffled(range, batch_size, source.num_together(), seed),
+            Self::Train if config.distinct_ids => Planner::distinct(source, range, batch_size, seed),
+            Self::Train => {
+                let shards = Shards::new(source.shard_starts(), config.shuffle_shards);
+                Planner::shuffled(range, batch_size, source.num_together(), shards, seed)
+            }
         }
     }
 }
@@ -253,19 +303,22 @@ mod tests {
 
     #[test]
     fn a_shuffled_pass_leaves_another_rest_out_each_time() {
-        let planner = Planner::shuffled(0..10, 4, 1, 7);
+        let planner = Planner::shuffled(0..10, 4, 1, None, 7);
         let passes: Vec<HashSet<usize>> = (0..20)
             .map(|pass| batches(&planner, pass).concat().into_iter().collect())
             .collect();
         assert!(passes.iter().all(|pass| pass.len() == 8));
         assert_eq!(passes.iter().flatten().collect::<HashSet<_>>().len(), 10);
         assert_ne!(batches(&planner, 0), batches(&planner, 1));
-        assert_ne!(batches(&planner, 0), batches(&Planner::shuffled(0..10, 4, 1, 8), 0));
+        assert_ne!(
+            batches(&planner, 0),
+            batches(&Planner::shuffled(0..10, 4, 1, None, 8), 0)
+        );
     }
 
     #[test]
     fn what_belongs_together_stays_side_by_side() {
-        let planner = Planner::shuffled(0..42, 8, 2, 7);
+        let planner = Planner::shuffled(0..42, 8, 2, None, 7);
         let batches = batches(&planner, 0);
         assert_eq!(batches.len(), 5);
         let pairs = batches.iter().flat_map(|batch| batch.chunks(2));
@@ -277,6 +330,35 @@ mod tests {
                 .map(|batch| (8 * batch..8 * batch + 8).collect())
                 .collect::<Vec<Vec<usize>>>()
         );
+    }
+
+    #[test]
+    fn shards_are_mixed_a_few_at_a_time() {
+        // Five shards of 1, 9, 0, 6 and 4 samples, two at a time.
+        let starts = [0, 1, 10, 10, 16];
+        let sizes = [1, 9, 0, 6, 4];
+        let shard_of = |sample: usize| starts.partition_point(|&start| start <= sample) - 1;
+        let planner = Planner::shuffled(0..20, 1, 1, Shards::new(&starts, Some(2)), 7);
+        let mut first = HashSet::new();
+        let mut mixed = false;
+        for pass in 0..20 {
+            let order = batches(&planner, pass).concat();
+            assert_eq!(order.iter().collect::<HashSet<_>>().len(), 20, "every sample once");
+            let shards: Vec<usize> = order.into_iter().map(shard_of).collect();
+            let a = shards[0];
+            let b = shards.iter().copied().find(|&shard| shard != a).unwrap();
+            let window = &shards[..sizes[a] + sizes[b]];
+            assert!(window.iter().all(|shard| [a, b].contains(shard)), "{shards:?}");
+            mixed |= window.windows(2).filter(|pair| pair[0] != pair[1]).count() > 2;
+            first.extend([a, b]);
+        }
+        assert!(mixed, "within a window in random order");
+        assert_eq!(
+            first,
+            HashSet::from([0, 1, 3, 4]),
+            "every shard comes first now and then"
+        );
+        assert!(Shards::new(&starts, Some(5)).is_none() && Shards::new(&starts, None).is_none());
     }
 
     #[test]

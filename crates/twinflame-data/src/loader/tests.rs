@@ -89,16 +89,16 @@ impl Source for Made {
         self.image(index, index as u8)
     }
 
-    fn captions(&self, _index: usize) -> Vec<&str> {
-        vec!["first", "second"]
+    fn captions(&self, _index: usize) -> Result<Vec<String>, SampleError> {
+        Ok(["first", "second"].map(str::to_owned).to_vec())
     }
 
     fn eval_images(&self) -> Vec<usize> {
         (0..self.len).collect()
     }
 
-    fn eval_captions(&self) -> Vec<(i64, &str)> {
-        Vec::new()
+    fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
+        Ok(Vec::new())
     }
 
     fn classes(&self) -> Vec<Classes> {
@@ -486,7 +486,8 @@ fn evaluation_images_come_once_and_in_order() {
         let set = EvalSet::new(Arc::new(Made {
             unreadable: [2, 7].into(),
             ..Made::new(9)
-        }));
+        }))
+        .unwrap();
         let mut images = EvalImages::new(&set, transform(), &config(4, num_workers)).unwrap();
         assert_eq!(images.num_batches(), 3);
         let batches: Vec<EvalImageBatch> = images.by_ref().map(Result::unwrap).collect();

@@ -1,4 +1,4 @@
-//! A contact sheet: the images that a search found, with rank, score and name.
+//! A contact sheet: the images that a search found, or that a data set holds, with two lines each.
 
 use image::{DynamicImage, RgbImage};
 
@@ -8,27 +8,47 @@ use super::canvas::{CHAR_PX, Canvas, GREY, INK, LINE_PX, shorten, tile, wrap};
 const COLUMNS: usize = 5;
 /// Side of an image.
 const TILE_PX: u32 = 160;
+/// Characters of a line below an image.
+const LINE_CHARS: usize = (TILE_PX / CHAR_PX) as usize;
 /// Space around everything.
 const GAP_PX: u32 = 14;
 
-/// One image on a contact sheet, best first.
+/// One image on a contact sheet.
 #[derive(Clone, Debug)]
 pub struct SheetEntry {
-    /// The image; `None` draws an empty tile (it could be read when it was embedded, but no longer).
-    pub image: Option<DynamicImage>,
-    /// Cosine with the query.
-    pub score: f32,
-    /// File name, as the user knows it.
-    pub name: String,
+    image: Option<DynamicImage>,
+    /// What stands below it.
+    lines: [String; 2],
 }
 
-/// Draws the sheet: the query on top, then rows of five with rank and score, and the name below.
-pub fn contact_sheet(query: &str, entries: &[SheetEntry]) -> RgbImage {
+impl SheetEntry {
+    /// An image with rank, from 1, cosine and file name below it. Without an image (it could be read when it was embedded,
+    /// but no longer) its tile stays empty.
+    #[must_use]
+    pub fn found(image: Option<DynamicImage>, rank: usize, score: f32, name: &str) -> Self {
+        Self {
+            image,
+            lines: [format!("#{rank} {score:.3}"), shorten_start(name, LINE_CHARS)],
+        }
+    }
+
+    /// An image with a line about it and its caption below it, both cut to their places.
+    #[must_use]
+    pub fn captioned(image: Option<DynamicImage>, about: &str, caption: &str) -> Self {
+        Self {
+            image,
+            lines: [about, caption].map(|line| shorten(line, LINE_CHARS)),
+        }
+    }
+}
+
+/// Draws the sheet: the title on top, then rows of five.
+pub fn contact_sheet(title: &str, entries: &[SheetEntry]) -> RgbImage {
     let columns = COLUMNS.min(entries.len().max(1)) as u32;
     let rows = entries.len().div_ceil(COLUMNS) as u32;
     let cell_height = TILE_PX + 2 * LINE_PX + GAP_PX;
     let width = (columns * (TILE_PX + GAP_PX) + GAP_PX).max(40 * CHAR_PX);
-    let title = wrap(&format!("\"{query}\""), ((width - 2 * GAP_PX) / CHAR_PX) as usize, 2);
+    let title = wrap(title, ((width - 2 * GAP_PX) / CHAR_PX) as usize, 2);
     let top = GAP_PX + title.len() as u32 * LINE_PX + GAP_PX;
     let mut canvas = Canvas::new(width, top + rows * cell_height);
     for (line, text) in title.iter().enumerate() {
@@ -41,9 +61,9 @@ pub fn contact_sheet(query: &str, entries: &[SheetEntry]) -> RgbImage {
             canvas.paste([x, y], &tile(image, TILE_PX));
         }
         canvas.frame([x, y], TILE_PX, 1, GREY);
-        canvas.text(x, y + TILE_PX + 2, &format!("#{} {:.3}", place + 1, entry.score), INK);
-        let name = shorten_start(&entry.name, (TILE_PX / CHAR_PX) as usize);
-        canvas.text(x, y + TILE_PX + 2 + LINE_PX, &name, GREY);
+        for (line, (text, ink)) in entry.lines.iter().zip([INK, GREY]).enumerate() {
+            canvas.text(x, y + TILE_PX + 2 + line as u32 * LINE_PX, text, ink);
+        }
     }
     canvas.into_image()
 }
@@ -63,10 +83,9 @@ mod tests {
     #[test]
     fn images_stand_in_reading_order() {
         let entries: Vec<SheetEntry> = (0..6_u8)
-            .map(|i| SheetEntry {
-                image: Some(DynamicImage::from(RgbImage::from_pixel(4, 4, Rgb([40 * i, 0, 0])))),
-                score: 0.5,
-                name: format!("folder/{i}.png"),
+            .map(|i| {
+                let image = DynamicImage::from(RgbImage::from_pixel(4, 4, Rgb([40 * i, 0, 0])));
+                SheetEntry::found(Some(image), usize::from(i) + 1, 0.5, "folder/image.png")
             })
             .collect();
         let sheet = contact_sheet("a query", &entries);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorReadError;
 use twinflame_data::report::BadSamples;
-use twinflame_data::{DataError, LoaderError};
+use twinflame_data::{DataError, LoaderError, SampleError};
 
 /// A failed evaluation, embedding or search.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +109,14 @@ pub enum EvalError {
         name: String,
         /// Why.
         source: Box<DataError>,
+    },
+    /// Captions of a test set that cannot be read.
+    #[error("test set {name}, captions: {source}")]
+    Captions {
+        /// Name of the set.
+        name: String,
+        /// Why.
+        source: Box<SampleError>,
     },
     /// A file that describes a test set.
     #[error("{}: {source}", path.display())]

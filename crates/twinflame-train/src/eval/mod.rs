@@ -40,7 +40,7 @@ pub use embedding_file::{EmbeddingFile, EmbeddingFormat, TENSOR_NAME, index_path
 pub use encoder::{Encoder, ImageFeatures};
 pub use error::EvalError;
 pub use linear_probe::{BestProbe, LabelledFeatures, LinearProbe, LinearProbeConfig};
-pub(crate) use partial_file::write_whole;
+pub use partial_file::write_whole;
 pub use picture::{PICTURE_HITS, PictureHit, PictureRow, PictureSection, pick_queries, retrieval_picture};
 pub use progress::progress_bar;
 pub use relevance::{DistinctCaptions, Relevance};
@@ -50,6 +50,6 @@ pub use retrieval::{DirectionReport, RECALL_KS, Recall, RetrievalReport, pair_re
 pub use set_embeddings::SetEmbeddings;
 pub use strip::Chunking;
 pub use templates::{ClassList, Templates};
-pub use test_run::{ProbePlan, TestOutcome, TestPlan, TestSet, data_name, test_report};
+pub use test_run::{ProbePlan, TestOutcome, TestPlan, TestSet, data_config, data_name, test_report};
 pub use topk::{Hit, ranks, top_k};
 pub use zero_shot::{ClassAccuracy, ClassificationReport, ZERO_SHOT_SCALE, ZeroShotClassifier};

@@ -70,7 +70,7 @@ impl Drop for PartialFile {
 }
 
 /// Writes `bytes` to `path` in one go.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EvalError> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EvalError> {
     let mut file = PartialFile::create(path)?;
     file.write(bytes)?;
     file.finish().map(|_| ())

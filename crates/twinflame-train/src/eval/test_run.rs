@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use indicatif::ProgressBar;
-use twinflame_data::dataset::{FolderConfig, JsonConfig};
+use twinflame_data::dataset::{FolderConfig, JsonConfig, WebDatasetConfig};
 use twinflame_data::{DataConfig, EvalSet};
 use twinflame_model::Model;
 
@@ -42,30 +42,22 @@ impl TestSet {
             name: name.to_owned(),
             source: Box::new(source),
         })?;
+        let set = EvalSet::new(source).map_err(|source| EvalError::Captions {
+            name: name.to_owned(),
+            source: Box::new(source),
+        })?;
         Ok(Self {
             name: name.to_owned(),
-            set: EvalSet::new(source),
+            set,
         })
     }
 
-    /// Opens the data at `path`: a folder with a caption table, a `.json` list as ALBEF's, or a `.toml` file with the keys
-    /// of a recipe's `[data.test.x]`. Its name is that of the file or folder.
+    /// Opens the data at `path`, see [`data_config`]. Its name is that of the file or folder.
     ///
     /// # Errors
     /// As [`TestSet::open`], or a `.toml` file that cannot be read or has a wrong key or value.
     pub fn from_path(path: &Path) -> Result<Self, EvalError> {
-        let config = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("json") => DataConfig::Json(JsonConfig::new([path])),
-            Some("toml") => {
-                let text = std::fs::read_to_string(path).map_err(|source| EvalError::read(path, source))?;
-                toml::from_str(&text).map_err(|source| EvalError::DataFile {
-                    path: path.to_owned(),
-                    source: Box::new(source),
-                })?
-            }
-            _ => DataConfig::Folder(FolderConfig::new(path)),
-        };
-        Self::open(&data_name(path), &config)
+        Self::open(&data_name(path), &data_config(path)?)
     }
 
     /// The test sets of a recipe, in the order of their names.
@@ -76,6 +68,26 @@ impl TestSet {
         let sets = &recipe.data.test;
         sets.iter().map(|(name, config)| Self::open(name, config)).collect()
     }
+}
+
+/// The data at a path: a folder with a caption table, a `.json` list as ALBEF's, tar shards (a path, brace list or glob that
+/// ends in `.tar`), or a `.toml` file with the keys of a recipe's `[data.test.x]`.
+///
+/// # Errors
+/// A `.toml` file that cannot be read or has a wrong key or value.
+pub fn data_config(path: &Path) -> Result<DataConfig, EvalError> {
+    Ok(match path.extension().and_then(|ending| ending.to_str()) {
+        Some("json") => DataConfig::Json(JsonConfig::new([path])),
+        Some("tar") => DataConfig::WebDataset(WebDatasetConfig::new([path.to_string_lossy()])),
+        Some("toml") => {
+            let text = std::fs::read_to_string(path).map_err(|source| EvalError::read(path, source))?;
+            toml::from_str(&text).map_err(|source| EvalError::DataFile {
+                path: path.to_owned(),
+                source: Box::new(source),
+            })?
+        }
+        _ => DataConfig::Folder(FolderConfig::new(path)),
+    })
 }
 
 /// What data at a path is called in reports and file names: the file or folder without its ending.

@@ -18,7 +18,7 @@ pub(super) struct EvalArgs {
     /// Folder of a run (its last checkpoint), RUN/best, or folder of one checkpoint
     run: PathBuf,
     /// Test on this data instead of the recipe's: a folder with captions.csv, .tsv or .jsonl, a .json list like
-    /// ALBEF's, or a .toml file with the keys of a recipe's [data.test.x]; repeatable
+    /// ALBEF's, tar shards such as 'd/{00..31}.tar', or a .toml file with the keys of a recipe's [data.test.x]; repeatable
     #[arg(long, value_name = "PATH")]
     data: Vec<PathBuf>,
     /// Classify the images in this folder, which has a folder for each class

@@ -11,6 +11,7 @@
 
 mod args;
 mod bench;
+mod data;
 mod devices;
 mod embed;
 mod eval;
@@ -62,6 +63,8 @@ enum Verb {
     Import(import::ImportArgs),
     /// Write a trained model as a folder that open_clip, transformers or ALBEF loads
     Export(export::ExportArgs),
+    /// Look at a data set
+    Data(data::DataArgs),
     /// List the backends of this binary and the adapters of this machine
     Devices(devices::DevicesArgs),
     /// List the named model configurations with their size and cost
@@ -88,6 +91,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Verb::Devices(args) => devices::run(&args),
         Verb::Models(args) => models::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Data(args) => data::run(&args),
         Verb::Recipes(args) => recipes::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Train(args) => train::run(&args),

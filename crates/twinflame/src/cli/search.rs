@@ -60,13 +60,13 @@ pub(super) fn run(args: &SearchArgs) -> anyhow::Result<()> {
     if let Some(output) = &args.output {
         let entries: Vec<SheetEntry> = found
             .iter()
-            .map(|hit| SheetEntry {
-                image: files.image(row(hit)).ok().as_ref().map(to_dynamic),
-                score: hit.score,
-                name: files.image_name(row(hit)),
+            .zip(1..)
+            .map(|(hit, rank)| {
+                let image = files.image(row(hit)).ok().as_ref().map(to_dynamic);
+                SheetEntry::found(image, rank, hit.score, &files.image_name(row(hit)))
             })
             .collect();
-        save_png(&contact_sheet(&args.text, &entries), output)?;
+        save_png(&contact_sheet(&format!("\"{}\"", args.text), &entries), output)?;
         println!("contact sheet: {}", output.display());
     }
     Ok(())

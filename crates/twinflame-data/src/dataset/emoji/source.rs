@@ -170,18 +170,18 @@ impl Source for EmojiSource {
         self.on(index, self.config.background.for_evaluation())
     }
 
-    fn captions(&self, index: usize) -> Vec<&str> {
-        vec![&self.entry(index).label]
+    fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
+        Ok(vec![self.entry(index).label.clone()])
     }
 
     fn eval_images(&self) -> Vec<usize> {
         (0..self.samples.len()).collect()
     }
 
-    fn eval_captions(&self) -> Vec<(i64, &str)> {
+    fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
         let entries = self.catalog.entries.iter().enumerate();
         let of_split = entries.filter(|(_, entry)| self.config.split.has_caption(entry));
-        of_split.map(|(at, entry)| (at as i64, entry.label.as_str())).collect()
+        Ok(of_split.map(|(at, entry)| (at as i64, entry.label.clone())).collect())
     }
 
     fn classes(&self) -> Vec<Classes> {
@@ -238,7 +238,7 @@ mod tests {
         for (split, images, captions) in sizes {
             let source = open(split);
             assert_eq!(
-                (source.num_samples(), source.eval_captions().len()),
+                (source.num_samples(), source.eval_captions().unwrap().len()),
                 (images, captions),
                 "{split:?}"
             );
@@ -307,7 +307,7 @@ mod tests {
         let grinning = (0..source.num_samples())
             .find(|&index| source.vendor(index) == Vendor::Noto)
             .unwrap();
-        assert_eq!(source.captions(grinning), ["grinning face"]);
+        assert_eq!(source.captions(grinning).unwrap(), ["grinning face"]);
         assert_eq!(source.name(grinning), "grinning face (noto)");
         let image = source.image(grinning).unwrap();
         let pixel = |x: usize, y: usize| &image.pixels()[(y * CELL_PX + x) * 3..][..3];

@@ -147,18 +147,18 @@ impl Source for ScenesSource {
         Ok(self.generator.paint(self.scene(index)))
     }
 
-    fn captions(&self, index: usize) -> Vec<&str> {
-        self.fixed()[index].captions.iter().map(String::as_str).collect()
+    fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
+        Ok(self.fixed()[index].captions.clone())
     }
 
     fn eval_images(&self) -> Vec<usize> {
         (0..self.num_samples()).collect()
     }
 
-    fn eval_captions(&self) -> Vec<(i64, &str)> {
+    fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
         let scenes = self.fixed().iter().zip(0..);
-        let captions = scenes.flat_map(|(fixed, id)| fixed.captions.iter().map(move |text| (id, text.as_str())));
-        captions.collect()
+        let captions = scenes.flat_map(|(fixed, id)| fixed.captions.iter().map(move |text| (id, text.clone())));
+        Ok(captions.collect())
     }
 
     fn classes(&self) -> Vec<Classes> {

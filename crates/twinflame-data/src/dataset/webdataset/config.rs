@@ -1,0 +1,104 @@
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{CaptionNoise, DataError, WebDatasetSource};
+
+/// Tar shards as the WebDataset library and img2dataset write them: members of one name up to its first dot, side by side,
+/// are a sample: `000123.jpg`, `000123.txt`, `000123.json`.
+///
+/// ```toml
+/// [data.train]
+/// kind = "webdataset"
+/// shards = "cc3m/{00000..00331}.tar"
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebDatasetConfig {
+    /// Paths of the shards, one or a list: with brace lists (`{000..199}`, `{a,b}`) and globs (`*`, `?`, `[…]`).
+    #[serde(with = "one_or_many")]
+    pub shards: Vec<String>,
+    /// Endings of the member that is the image; the first one that a sample has counts. Default jpg, jpeg, png, webp.
+    #[serde(default = "image_keys")]
+    pub image_keys: Vec<String>,
+    /// Ending of the member with the caption. Default "txt": the whole of it is the caption. In a member whose ending is or
+    /// ends in "json" the caption is the field `caption_field`.
+    #[serde(default = "caption_key")]
+    pub caption_key: String,
+    /// Field of the JSON member: a text or a list of texts, one of which training draws. Default "caption".
+    #[serde(default = "caption_field")]
+    pub caption_field: String,
+    /// Samples and shards that may be left out because they are damaged or lack a part; one more is an error. Default 1000.
+    #[serde(default = "max_skipped")]
+    pub max_skipped: usize,
+    /// Share of training captions that are replaced by others, see [`CaptionNoise`]. Default 0.
+    #[serde(default, skip_serializing_if = "CaptionNoise::is_none")]
+    pub caption_noise: CaptionNoise,
+}
+
+fn image_keys() -> Vec<String> {
+    ["jpg", "jpeg", "png", "webp"].map(str::to_owned).to_vec()
+}
+
+fn caption_key() -> String {
+    "txt".to_owned()
+}
+
+fn caption_field() -> String {
+    "caption".to_owned()
+}
+
+fn max_skipped() -> usize {
+    1000
+}
+
+impl WebDatasetConfig {
+    /// These shards with the default endings.
+    pub fn new(shards: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            shards: shards.into_iter().map(Into::into).collect(),
+            image_keys: image_keys(),
+            caption_key: caption_key(),
+            caption_field: caption_field(),
+            max_skipped: max_skipped(),
+            caption_noise: CaptionNoise::default(),
+        }
+    }
+
+    /// Reads the members' headers and the captions of every shard, and no image.
+    ///
+    /// # Errors
+    /// Patterns that match no shard, no usable sample, or more than `max_skipped` that are not.
+    pub fn open(&self) -> Result<WebDatasetSource, DataError> {
+        WebDatasetSource::open(self)
+    }
+
+    /// The field of the captions, if they are in JSON.
+    pub(super) fn json_field(&self) -> Option<&str> {
+        self.caption_key.ends_with("json").then_some(&*self.caption_field)
+    }
+}
+
+/// A text or a list of texts; one is written as a text.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a path or a list of paths")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        match list {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(many) => many,
+        })
+    }
+}

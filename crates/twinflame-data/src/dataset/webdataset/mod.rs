@@ -1,0 +1,11 @@
+//! Tar shards as WebDataset has them.
+
+mod config;
+mod scan;
+mod shards;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use config::WebDatasetConfig;
+pub use source::WebDatasetSource;

@@ -1,0 +1,218 @@
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::WebDatasetConfig;
+use super::scan::{Entry, Fault, Scan, Span, captions, scan};
+use super::shards::expand;
+use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
+use crate::decode::{DecodeLimits, DecodedImage, decode};
+use crate::report::{OpenReport, Skipped};
+
+/// Shards that are read before the budget is looked at: enough for every core, few enough to stop soon.
+const SHARDS_AT_ONCE: usize = 64;
+
+/// The samples of tar shards, read at random places: 32 bytes of memory for a sample, whatever its size.
+///
+/// Opening reads the headers of all members and every caption, so that the number of samples, and with it the length of an
+/// epoch, is known and exact, and what is wrong with the shards shows before training begins. An image is looked at when it is
+/// drawn.
+#[derive(Debug)]
+pub struct WebDatasetSource {
+    shards: Vec<PathBuf>,
+    /// Sample at which each shard begins.
+    starts: Vec<usize>,
+    entries: Vec<Entry>,
+    json_field: Option<String>,
+    report: OpenReport,
+    limits: DecodeLimits,
+}
+
+impl WebDatasetSource {
+    /// Opens the shards.
+    ///
+    /// # Errors
+    /// As [`WebDatasetConfig::open`].
+    pub(super) fn open(config: &WebDatasetConfig) -> Result<Self, DataError> {
+        if config.image_keys.is_empty() {
+            return Err(DataError::Setting {
+                key: "image_keys",
+                value: "[]".to_owned(),
+                expected: "list the endings of image members, or leave it out for jpg, jpeg, png and webp".to_owned(),
+            });
+        }
+        let shards = expand(&config.shards)?;
+        let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
+        for shards in shards.chunks(SHARDS_AT_ONCE) {
+            let scans: Vec<Scan> = shards.par_iter().map(|shard| scan(shard, config)).collect();
+            for (shard, scan) in shards.iter().zip(scans) {
+                starts.push(entries.len());
+                entries.extend(scan.entries.iter());
+                report.num_samples = entries.len();
+                let name = shard.display().to_string();
+                for faulty in scan.faulty {
+                    let tally = match faulty.fault {
+                        Fault::NoImage => &mut report.no_image,
+                        Fault::NoCaption => &mut report.no_caption,
+                        Fault::BadCaption => &mut report.bad_captions,
+                        Fault::EmptyCaption => &mut report.empty_captions,
+                        Fault::TwiceNamed => &mut report.twice_named,
+                    };
+                    tally.add(|| format!("{name}, {}: {}", faulty.key, faulty.detail));
+                    report.skipped.push(Skipped {
+                        file: name.clone(),
+                        sample: Some(faulty.key),
+                        reason: faulty.detail,
+                    });
+                }
+                if let Some(reason) = scan.broken {
+                    report.broken_files.add(|| format!("{name}: {reason}"));
+                    report.skipped.push(Skipped {
+                        file: name.clone(),
+                        sample: None,
+                        reason,
+                    });
+                }
+                if report.skipped.len() > config.max_skipped {
+                    return Err(DataError::TooManySkipped {
+                        max_skipped: config.max_skipped,
+                        report: Box::new(report),
+                    });
+                }
+            }
+        }
+        if entries.is_empty() {
+            return Err(DataError::NoSamples {
+                path: shards[0].clone(),
+                report: Box::new(report),
+            });
+        }
+        if !report.is_clean() {
+            tracing::warn!("{}: {report}", config.shards.join(", "));
+        }
+        Ok(Self {
+            shards,
+            starts,
+            entries,
+            json_field: config.json_field().map(str::to_owned),
+            report,
+            limits: DecodeLimits::default(),
+        })
+    }
+
+    /// The shards in their order.
+    #[must_use]
+    pub fn shards(&self) -> &[PathBuf] {
+        &self.shards
+    }
+
+    fn shard(&self, index: usize) -> &PathBuf {
+        // The last of several that begin here has it: those before are empty.
+        &self.shards[self.starts.partition_point(|&start| start <= index) - 1]
+    }
+
+    fn read(&self, index: usize, span: Span) -> Result<Vec<u8>, SampleError> {
+        let path = self.shard(index);
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(span.at))?;
+            let mut bytes = Vec::new();
+            file.take(span.len.into()).read_to_end(&mut bytes)?;
+            match bytes.len() == span.len as usize {
+                true => Ok(bytes),
+                false => Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the shard is shorter than when it was opened",
+                )),
+            }
+        };
+        read().map_err(|source| SampleError::Read {
+            path: path.clone(),
+            source,
+        })
+    }
+}
+
+impl Source for WebDatasetSource {
+    fn num_samples(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn image_id(&self, index: usize) -> i64 {
+        index as i64
+    }
+
+    /// Shard and key. The key is read from the shard again, which nothing but a message needs.
+    fn name(&self, index: usize) -> String {
+        let at = self.entries[index].image.at;
+        let header = Span {
+            at: at.saturating_sub(512),
+            len: 512,
+        };
+        let key = self.read(index, header).ok().and_then(|bytes| {
+            let header = tar::Header::from_byte_slice(&bytes);
+            let name = String::from_utf8_lossy(&header.path_bytes()).into_owned();
+            (!name.is_empty()).then_some(name)
+        });
+        let key = key.unwrap_or_else(|| format!("at byte {at}"));
+        format!("{}, {key}", self.shard(index).display())
+    }
+
+    fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
+        let caption = self.draw_caption(index, rng)?;
+        Ok(Draw {
+            image: self.image(index)?,
+            caption,
+            image_id: self.image_id(index),
+        })
+    }
+
+    fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
+        let mut captions = self.captions(index)?;
+        Ok(captions.swap_remove(rng.random_range(0..captions.len())))
+    }
+
+    fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {
+        let bytes = self.read(index, self.entries[index].image)?;
+        decode(&bytes, &self.limits).map_err(|source| SampleError::Decode {
+            name: self.name(index),
+            source,
+        })
+    }
+
+    fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
+        let bytes = self.read(index, self.entries[index].caption)?;
+        captions(&bytes, self.json_field.as_deref()).map_err(|(_, message)| SampleError::Caption {
+            name: self.name(index),
+            message,
+        })
+    }
+
+    fn eval_images(&self) -> Vec<usize> {
+        (0..self.num_samples()).collect()
+    }
+
+    fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
+        let mut listed = Vec::new();
+        for index in 0..self.num_samples() {
+            listed.extend(self.captions(index)?.into_iter().map(|text| (index as i64, text)));
+        }
+        Ok(listed)
+    }
+
+    fn classes(&self) -> Vec<Classes> {
+        Vec::new()
+    }
+
+    fn shard_starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    fn report(&self) -> &OpenReport {
+        &self.report
+    }
+}

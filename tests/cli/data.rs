@@ -1,0 +1,167 @@
+//! Data in tar shards: looked at, trained on, and with mistakes.
+
+use insta::assert_snapshot;
+
+use crate::run::Folder;
+
+fn png(shade: u8, width: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image::GrayImage::from_pixel(width, 24, image::Luma([shade]))
+        .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
+        .unwrap();
+    bytes
+}
+
+/// Three shards of eight samples; in the second, one sample lacks its caption and one picture is none; the third is cut.
+fn shards() -> Folder {
+    let folder = Folder::new();
+    for shard in 0..3_u8 {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut add = |name: String, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, bytes).unwrap();
+        };
+        for sample in 0..8 {
+            let number = 8 * shard + sample;
+            let image = match number {
+                9 => b"no picture".to_vec(),
+                _ => png(10 * (number % 20), 20 + u32::from(sample)),
+            };
+            add(format!("{number:03}.png"), &image);
+            if number != 10 {
+                add(
+                    format!("{number:03}.txt"),
+                    format!("grey number {}", number % 20).as_bytes(),
+                );
+            }
+        }
+        let mut bytes = tar.into_inner().unwrap();
+        if shard == 2 {
+            // Inside the last picture: header, picture, header, caption for each sample.
+            bytes.truncate(7 * 2048 + 520);
+        }
+        folder.write(&format!("shards/{shard}.tar"), bytes);
+    }
+    folder
+}
+
+#[test]
+fn a_look_at_damaged_shards() {
+    let folder = shards();
+    let shown = folder.success(&[
+        "data",
+        "inspect",
+        "shards/{0..2}.tar",
+        "--context-length=4",
+        "--skipped=skipped.jsonl",
+        "-o=sheet.png",
+    ]);
+    let shown: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    assert_snapshot!(shown.join("\n"), @r#"
+    shards/{0..2}.tar: 22 samples, broken shards: 1 (shards/2.tar: the file is cut short, inside 023.png), samples without a caption: 1 (shards/1.tar, 010: no member ends in .txt: it has .png)
+
+                                           number
+    ──────────────────────────────────────────────
+     samples                                   22
+     captions                                  22
+     captions that an earlier sample has        3
+     captions over 4 tokens                    22
+     images                                    21
+     images that an earlier sample has          0
+     samples that cannot be read                1
+
+                               smallest   5 %   median   95 %   largest
+    ────────────────────────────────────────────────────────────────────
+     image width                     20    20       24     27        27
+     image height                    24    24       24     24        24
+     shorter side                    20    20       24     24        24
+     captions of a sample             1     1        1      1         1
+     characters of a caption         13    13       13     14        14
+     words of a caption               3     3        3      3         3
+     tokens of a caption              5     5        5      6         6
+
+     script   captions     share
+    ─────────────────────────────
+     Latin          22   100.0 %
+    2 samples have the caption "grey number 0"
+    2 samples have the caption "grey number 1"
+    2 samples have the caption "grey number 2"
+
+    1 unreadable samples; not an image: 1 (shards/1.tar, 009.png: not an image: the first bytes match none of JPEG, PNG, WebP, GIF and BMP)
+
+    not usable, a line each: skipped.jsonl
+
+    contact sheet: sheet.png
+    "#);
+    assert_snapshot!(std::fs::read_to_string(folder.path().join("skipped.jsonl")).unwrap(), @r#"
+    {"file":"shards/1.tar","sample":"010","reason":"no member ends in .txt: it has .png"}
+    {"file":"shards/2.tar","sample":null,"reason":"the file is cut short, inside 023.png"}
+    {"sample":"shards/1.tar, 009.png","reason":"not an image: the first bytes match none of JPEG, PNG, WebP, GIF and BMP"}
+    "#);
+    let sheet = std::fs::read(folder.path().join("sheet.png")).unwrap();
+    assert!(sheet.starts_with(b"\x89PNG"));
+    let captions_only = folder.success(&["data", "inspect", "shards/*.tar", "--captions-only"]);
+    assert!(!captions_only.contains("image width"), "{captions_only}");
+}
+
+#[test]
+fn mistakes_about_shards() {
+    let folder = shards();
+    let failure = |shards: &str, more: &str| {
+        folder.write(
+            "data.toml",
+            format!("kind = \"webdataset\"\nshards = \"{shards}\"\n{more}"),
+        );
+        folder.failure(&["data", "inspect", "data.toml"])
+    };
+    assert_snapshot!(failure("shards/*.zip", ""), @"error: shards, shards/*.zip: it matches no file");
+    assert_snapshot!(failure("shards/{0..2.tar", ""), @"error: shards, shards/{0..2.tar: it has a { without }");
+    assert_snapshot!(failure("shards/{0..2}.tar", "max_skipped = 1\n"), @"error: more than max_skipped = 1 shards and samples cannot be used: 22 samples, broken shards: 1 (shards/2.tar: the file is cut short, inside 023.png), samples without a caption: 1 (shards/1.tar, 010: no member ends in .txt: it has .png). Mend them or raise max_skipped");
+    assert_snapshot!(failure("elsewhere/0.tar", ""), @"error: no usable sample in elsewhere/0.tar: 0 samples, broken shards: 1 (elsewhere/0.tar: No such file or directory (os error 2))");
+    assert_snapshot!(failure("shards/0.tar", "caption_key = \"json\"\n"), @"error: no usable sample in shards/0.tar: 0 samples, samples without a caption: 8 (shards/0.tar, 000: no member ends in .json: it has .png, .txt; shards/0.tar, 001: no member ends in .json: it has .png, .txt; shards/0.tar, 002: no member ends in .json: it has .png, .txt; shards/0.tar, 003: no member ends in .json: it has .png, .txt; shards/0.tar, 004: no member ends in .json: it has .png, .txt; …)");
+    assert_snapshot!(failure("shards/0.tar", "captions_key = \"json\"\n"), @"error: data.toml: unknown field `captions_key`, expected one of `shards`, `image_keys`, `caption_key`, `caption_field`, `max_skipped`, `caption_noise`");
+}
+
+/// A run over shards says what it leaves out, and is the same whatever the number of workers.
+#[test]
+fn training_on_shards() {
+    let folder = shards();
+    let recipe = folder.success(&["recipes", "show", "tiny"]);
+    let (before, data) = recipe.split_once("[data.train]\n").unwrap();
+    let (_, after) = data.split_once("\n[").unwrap();
+    let shards = "kind = \"webdataset\"\nshards = \"shards/{0..2}.tar\"\n";
+    folder.write("shards.toml", format!("{before}[data.train]\n{shards}\n[{after}"));
+    let train = |name: &str, workers: &str| {
+        let outcome = folder.twinflame(&[
+            "train",
+            "shards.toml",
+            "--device=cpu",
+            "--plain",
+            "--set=loader.batch_size=7",
+            "--set=task.micro_batch_size=7",
+            "--set=loader.shuffle_shards=2",
+            "--set=run.num_steps=6",
+            "--set=run.log_every_steps=1",
+            &format!("--set=loader.num_workers={workers}"),
+            &format!("--runs-dir={name}"),
+        ]);
+        assert!(outcome.succeeded, "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("broken shards: 1 (shards/2.tar: "),
+            "{}",
+            outcome.stderr
+        );
+        outcome
+    };
+    let losses = |outcome: &crate::run::Outcome| -> Vec<String> {
+        let lines = outcome.stdout.lines().filter(|line| line.contains("  epoch "));
+        lines
+            .map(|line| line.split("  speed").next().unwrap().to_owned())
+            .collect()
+    };
+    let [one, two] = [train("one", "0"), train("two", "3")].map(|outcome| losses(&outcome));
+    assert_eq!(one.len(), 6, "{one:?}");
+    assert_eq!(one, two);
+}
