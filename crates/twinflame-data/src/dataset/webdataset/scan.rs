@@ -71,7 +71,9 @@ struct Group {
     endings: Vec<String>,
     /// By position in `image_keys`.
     images: Vec<Option<Span>>,
-    caption: Option<(Span, Result<(), (Fault, String)>)>,
+    caption: Option<Span>,
+    /// What is wrong with the caption.
+    wrong: Option<(Fault, String)>,
     twice: Option<String>,
 }
 
@@ -172,7 +174,8 @@ impl Group {
                     captions(&bytes, config.json_field())
                 }
             };
-            self.caption = Some((span, texts.map(drop)));
+            self.caption = Some(span);
+            self.wrong = texts.err();
         }
         if let Some(position) = config.image_keys.iter().position(|key| *key == ending) {
             self.images[position] = Some(span);
@@ -199,8 +202,10 @@ impl Group {
                 Fault::NoCaption,
                 format!("no member ends in .{}: {}", config.caption_key, has()),
             ),
-            (_, _, Some((_, Err(wrong)))) => wrong,
-            (None, Some(image), Some((caption, Ok(())))) => return scan.entries.push(Entry { image, caption }),
+            (_, Some(image), Some(caption)) => match self.wrong {
+                Some(wrong) => wrong,
+                None => return scan.entries.push(Entry { image, caption }),
+            },
         };
         scan.faulty.push(Faulty {
             key: self.key,
@@ -259,7 +264,7 @@ mod tests {
 
     #[test]
     fn captions_come_from_text_or_a_json_field() {
-        let texts = |bytes: &str, field| captions(bytes.as_bytes(), field).map_err(|(fault, detail)| (fault, detail));
+        let texts = |bytes: &str, field| captions(bytes.as_bytes(), field);
         assert_eq!(texts("\u{feff} a dog \n", None).unwrap(), ["a dog"]);
         assert_eq!(
             texts(r#"{"caption": ["a", " ", "b"]}"#, Some("caption")).unwrap(),
