@@ -165,3 +165,78 @@ fn training_on_shards() {
     assert_eq!(one.len(), 6, "{one:?}");
     assert_eq!(one, two);
 }
+
+#[test]
+fn a_collection_is_balanced_over_queries() {
+    let folder = Folder::new();
+    let rows: String = (0..400)
+        .map(|number| match number % 8 {
+            0 => format!("{number}.jpg,a red apple\n"),
+            1 => format!("{number}.jpg,\"nothing, {number}\"\n"),
+            _ => format!("{number}.jpg,a brown dog\n"),
+        })
+        .collect();
+    folder.write("pairs.csv", format!("image,caption\n{rows}"));
+    folder.write("corpus.txt", "the dog and the apple\na dog, an apple, a dog\n");
+    folder.success(&["data", "queries", "corpus.txt", "--min-count=2", "-o=queries.txt"]);
+    let queries = std::fs::read_to_string(folder.path().join("queries.txt")).unwrap();
+    assert_eq!(queries, "dog\na\napple\nthe\n");
+    folder.write("queries.txt", "dog\napple\ndog\nzebra\n");
+    let outcome = folder.twinflame(&[
+        "data",
+        "curate",
+        "pairs.csv",
+        "--queries=queries.txt",
+        "--cap=60",
+        "-o=kept.csv",
+        "--counts=counts.tsv",
+    ]);
+    assert!(outcome.succeeded, "{}", outcome.stderr);
+    assert_snapshot!(outcome.stderr, @"note: queries.txt repeats 1 queries");
+    let shown: Vec<&str> = outcome.stdout.lines().map(str::trim_end).collect();
+    assert_snapshot!(shown.join("\n"), @r#"
+                               number
+    ──────────────────────────────────
+     pairs                        400
+     pairs with a query           350
+     pairs kept                   110
+     queries                        3
+     queries that pairs have        2
+     queries above the cap          1
+
+     most frequent queries   before   after
+    ────────────────────────────────────────
+     dog                        300      60
+     apple                       50      50
+     zebra                        0       0
+
+    kept: kept.csv
+    counts: counts.tsv
+    "#);
+    let kept = std::fs::read_to_string(folder.path().join("kept.csv")).unwrap();
+    assert!(kept.starts_with("image,caption\n0.jpg,a red apple\n"), "{kept}");
+    assert_eq!(kept.matches("apple").count(), 50, "fewer than the cap stay");
+    let counts = std::fs::read_to_string(folder.path().join("counts.tsv")).unwrap();
+    let dogs = kept.matches("dog").count();
+    assert_eq!(
+        counts,
+        format!("query\tbefore\tafter\ndog\t300\t{dogs}\napple\t50\t50\nzebra\t0\t0\n")
+    );
+    // What is kept can be trained on, and curated again.
+    folder.success(&["data", "curate", "kept.csv", "--queries=queries.txt", "-o=again.csv"]);
+    assert_eq!(std::fs::read_to_string(folder.path().join("again.csv")).unwrap(), kept);
+}
+
+#[test]
+fn mistakes_about_collections() {
+    let folder = Folder::new();
+    folder.write("pairs.csv", "image,text\n1.jpg,a dog\n");
+    folder.write("queries.txt", "dog\n");
+    let failure = |args: &[&str]| folder.failure(&[&["data"], args].concat());
+    let curate = |source, queries| failure(&["curate", source, "--queries", queries, "-o=kept.csv"]);
+    assert_snapshot!(curate("pairs.csv", "queries.txt"), @r#"error: pairs.csv has no column "caption"; its columns are image, text"#);
+    assert_snapshot!(curate("pairs.parquet", "queries.txt"), @"error: pairs.parquet: unknown ending; captions come from .txt (one a line), .csv, .tsv, .jsonl, or tar shards (a pattern that ends in .tar)");
+    assert_snapshot!(curate("pairs.csv", "none.txt"), @"error: cannot read none.txt: No such file or directory (os error 2)");
+    assert_snapshot!(failure(&["queries", "pairs.csv", "--column=text", "-o=q.txt"]), @"error: no word of pairs.csv comes 100 times: lower --min-count");
+    assert!(!folder.path().join("kept.csv").exists() && !folder.path().join("kept.csv.partial").exists());
+}

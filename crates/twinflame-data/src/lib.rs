@@ -6,12 +6,13 @@
 //! - [`tokenizer`], [`caption`]: texts to ids, and which text of a picture a training step shows
 //! - [`loader`]: worker threads that turn samples into [`ImageTextBatch`]es, in an order and with an augmentation that
 //!   depend on the seed, the pass over the data and the sample index alone
-//! - [`report`]: what was found wrong with the data; [`mod@inspect`]: a look at it before training
+//! - [`report`]: what was found wrong with the data; [`mod@inspect`]: a look at it before training; [`mod@curate`]: which pairs to take
 //!
 //! Nothing here touches a device: images stay `u8` and captions become ids; the training task uploads them.
 
 pub mod batch;
 pub mod caption;
+pub mod curate;
 pub mod dataset;
 pub mod decode;
 pub mod inspect;

@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     CaptionNoise = 4,
     /// A scene of a fixed list.
     Scene = 5,
+    /// Whether a pair is kept for a query.
+    Curation = 7,
     /// Which pairs of emoji no training scene has.
     HeldOutPair = 6,
 }

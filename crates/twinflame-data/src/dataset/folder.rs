@@ -235,7 +235,7 @@ pub(super) fn text_of(value: Value) -> Option<String> {
 }
 
 /// One text or a list of texts. `null` is no text at all.
-pub(super) fn texts_of(value: Value) -> Option<Vec<String>> {
+pub(crate) fn texts_of(value: Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),
         Value::String(text) => Some(vec![text]),

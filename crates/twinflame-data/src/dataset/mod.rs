@@ -24,6 +24,7 @@ pub use emoji::{Background, EmojiConfig, EmojiSource, EmojiSplit, Vendor};
 pub use error::{DataError, SampleError};
 pub use eval_set::{EvalClasses, EvalSet};
 pub use folder::FolderConfig;
+pub(crate) use folder::texts_of;
 pub use image_files::{IMAGE_ENDINGS, ImageFiles};
 pub use image_list::ImageList;
 pub use json::JsonConfig;

@@ -40,9 +40,9 @@ pub use embedding_file::{EmbeddingFile, EmbeddingFormat, TENSOR_NAME, index_path
 pub use encoder::{Encoder, ImageFeatures};
 pub use error::EvalError;
 pub use linear_probe::{BestProbe, LabelledFeatures, LinearProbe, LinearProbeConfig};
-pub use partial_file::write_whole;
+pub use partial_file::{PartialFile, write_whole};
 pub use picture::{PICTURE_HITS, PictureHit, PictureRow, PictureSection, pick_queries, retrieval_picture};
-pub use progress::progress_bar;
+pub use progress::{progress_bar, spinner};
 pub use relevance::{DistinctCaptions, Relevance};
 pub use report::{ClassesReport, Method, ReportTable, SetReport, TestReport, Weights};
 pub use rerank::{CounterpartReport, EncodedTexts, RerankReport, counterparts, match_scores, rerank, reranked};

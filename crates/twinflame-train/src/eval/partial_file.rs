@@ -8,14 +8,18 @@ use super::EvalError;
 
 /// A file written under `NAME.partial` and renamed at the end; dropped before that, it is removed.
 #[derive(Debug)]
-pub(crate) struct PartialFile {
+pub struct PartialFile {
     path: PathBuf,
     partial: PathBuf,
     file: Option<BufWriter<File>>,
 }
 
 impl PartialFile {
-    pub(crate) fn create(path: &Path) -> Result<Self, EvalError> {
+    /// Begins a file that will be at `path`.
+    ///
+    /// # Errors
+    /// If the temporary file cannot be created.
+    pub fn create(path: &Path) -> Result<Self, EvalError> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
@@ -42,7 +46,10 @@ impl PartialFile {
     }
 
     /// Flushes, renames and returns the final path.
-    pub(crate) fn finish(mut self) -> Result<PathBuf, EvalError> {
+    ///
+    /// # Errors
+    /// If the disk refuses; nothing is left then.
+    pub fn finish(mut self) -> Result<PathBuf, EvalError> {
         let path = self.path.clone();
         if let Some(file) = self.file.take() {
             let moved = file
@@ -60,6 +67,16 @@ impl PartialFile {
     }
 }
 
+impl Write for PartialFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.as_mut().map_or(Ok(bytes.len()), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
 impl Drop for PartialFile {
     fn drop(&mut self) {
         if self.file.take().is_some() {
@@ -70,6 +87,9 @@ impl Drop for PartialFile {
 }
 
 /// Writes `bytes` to `path` in one go.
+///
+/// # Errors
+/// If the disk refuses; nothing is left then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EvalError> {
     let mut file = PartialFile::create(path)?;
     file.write(bytes)?;

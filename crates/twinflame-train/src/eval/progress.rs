@@ -13,3 +13,12 @@ pub fn progress_bar(what: impl Into<Cow<'static, str>>, len: usize) -> ProgressB
         Err(_) => bar, // the default style shows the same without words
     }
 }
+
+/// A count on standard error of items whose number is not known beforehand.
+pub fn spinner(what: impl Into<Cow<'static, str>>) -> ProgressBar {
+    let bar = ProgressBar::no_length().with_message(what);
+    match ProgressStyle::with_template("{human_pos} {msg}, {per_sec}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

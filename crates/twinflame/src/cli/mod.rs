@@ -63,7 +63,7 @@ enum Verb {
     Import(import::ImportArgs),
     /// Write a trained model as a folder that open_clip, transformers or ALBEF loads
     Export(export::ExportArgs),
-    /// Look at a data set
+    /// Look at a data set, or choose what to take of it
     Data(data::DataArgs),
     /// List the backends of this binary and the adapters of this machine
     Devices(devices::DevicesArgs),

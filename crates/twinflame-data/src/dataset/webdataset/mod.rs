@@ -9,3 +9,4 @@ mod tests;
 
 pub use config::WebDatasetConfig;
 pub use source::WebDatasetSource;
+pub(crate) use source::for_each_caption;

@@ -57,7 +57,6 @@ pub(super) struct Faulty {
 /// What reading a shard from end to end found.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    pub(super) entries: Vec<Entry>,
     pub(super) faulty: Vec<Faulty>,
     /// Why the shard could not be read to its end, if it could not.
     pub(super) broken: Option<String>,
@@ -72,21 +71,25 @@ struct Group {
     /// By position in `image_keys`.
     images: Vec<Option<Span>>,
     caption: Option<Span>,
+    captions: Vec<String>,
     /// What is wrong with the caption.
     wrong: Option<(Fault, String)>,
     twice: Option<String>,
 }
 
-/// Scans a shard. What comes before a broken place counts.
-pub(super) fn scan(shard: &Path, config: &WebDatasetConfig) -> Scan {
+/// Scans a shard; `take` gets the samples with key and captions. What comes before a broken place counts.
+pub(super) fn scan(shard: &Path, config: &WebDatasetConfig, mut take: impl FnMut(Entry, &str, Vec<String>)) -> Scan {
     let mut scan = Scan::default();
-    if let Err(error) = scan_into(&mut scan, shard, config) {
+    if let Err(error) = scan_into(&mut scan, shard, config, &mut take) {
         scan.broken = Some(error.to_string());
     }
     scan
 }
 
-fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig) -> io::Result<()> {
+/// Takes a sample.
+type Take<'a> = &'a mut dyn FnMut(Entry, &str, Vec<String>);
+
+fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig, take: Take<'_>) -> io::Result<()> {
     let file = File::open(shard)?;
     let len = file.metadata()?.len();
     let mut archive = Archive::new(BufReader::with_capacity(BUFFER_BYTES, file));
@@ -111,7 +114,7 @@ fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig) -> io::Re
                 continue;
             };
             if group.key != key {
-                std::mem::replace(&mut group, Group::new(key, config)).close(scan, config);
+                std::mem::replace(&mut group, Group::new(key, config)).close(scan, config, take);
             }
             group.add(ending, at, size, &mut member, config)?;
         }
@@ -121,7 +124,7 @@ fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig) -> io::Re
             false => Ok(()),
         }
     })();
-    group.close(scan, config);
+    group.close(scan, config, take);
     outcome
 }
 
@@ -175,7 +178,10 @@ impl Group {
                 }
             };
             self.caption = Some(span);
-            self.wrong = texts.err();
+            match texts {
+                Ok(texts) => self.captions = texts,
+                Err(wrong) => self.wrong = Some(wrong),
+            }
         }
         if let Some(position) = config.image_keys.iter().position(|key| *key == ending) {
             self.images[position] = Some(span);
@@ -185,7 +191,7 @@ impl Group {
     }
 
     /// Adds the sample, or what is wrong with it.
-    fn close(self, scan: &mut Scan, config: &WebDatasetConfig) {
+    fn close(self, scan: &mut Scan, config: &WebDatasetConfig, take: Take<'_>) {
         // What stands before the first member.
         if self.endings.is_empty() {
             return;
@@ -204,7 +210,7 @@ impl Group {
             ),
             (_, Some(image), Some(caption)) => match self.wrong {
                 Some(wrong) => wrong,
-                None => return scan.entries.push(Entry { image, caption }),
+                None => return take(Entry { image, caption }, &self.key, self.captions),
             },
         };
         scan.faulty.push(Faulty {

@@ -32,6 +32,30 @@ pub struct WebDatasetSource {
     limits: DecodeLimits,
 }
 
+/// Hands over shard, key and captions of every sample, one shard after another, and nothing after the first error. Returns
+/// how many shards and samples are damaged, which are left out.
+///
+/// # Errors
+/// Patterns that match no shard, as a [`DataError`], and what `act` returns.
+pub(crate) fn for_each_caption<E: From<DataError>>(
+    config: &WebDatasetConfig,
+    mut act: impl FnMut(&str, &str, Vec<String>) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut damaged = 0;
+    for path in expand(&config.shards)? {
+        let shard = path.display().to_string();
+        let mut outcome = Ok(());
+        let scan = scan(&path, config, |_, key, captions| {
+            if outcome.is_ok() {
+                outcome = act(&shard, key, captions);
+            }
+        });
+        outcome?;
+        damaged += scan.faulty.len() as u64 + u64::from(scan.broken.is_some());
+    }
+    Ok(damaged)
+}
+
 impl WebDatasetSource {
     /// Opens the shards.
     ///
@@ -48,10 +72,15 @@ impl WebDatasetSource {
         let shards = expand(&config.shards)?;
         let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
         for shards in shards.chunks(SHARDS_AT_ONCE) {
-            let scans: Vec<Scan> = shards.par_iter().map(|shard| scan(shard, config)).collect();
-            for (shard, scan) in shards.iter().zip(scans) {
+            let scan = |shard: &PathBuf| {
+                let mut entries = Vec::new();
+                let scan = scan(shard, config, |entry, _, _| entries.push(entry));
+                (entries, scan)
+            };
+            let scans: Vec<(Vec<Entry>, Scan)> = shards.par_iter().map(scan).collect();
+            for (shard, (found, scan)) in shards.iter().zip(scans) {
                 starts.push(entries.len());
-                entries.extend(scan.entries.iter());
+                entries.extend(found);
                 report.num_samples = entries.len();
                 let name = shard.display().to_string();
                 for faulty in scan.faulty {
