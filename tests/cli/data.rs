@@ -240,3 +240,27 @@ fn mistakes_about_collections() {
     assert_snapshot!(failure(&["queries", "pairs.csv", "--column=text", "-o=q.txt"]), @"error: no word of pairs.csv comes 100 times: lower --min-count");
     assert!(!folder.path().join("kept.csv").exists() && !folder.path().join("kept.csv.partial").exists());
 }
+
+#[test]
+fn a_folder_becomes_shards() {
+    let folder = Folder::new();
+    let mut table = "image,caption\n".to_owned();
+    for number in 0..10_u8 {
+        folder.write(&format!("photos/{number}.png"), png(number, 20));
+        table.push_str(&format!("{number}.png,number {number}\n"));
+    }
+    folder.write("photos/captions.csv", table);
+    folder.write("photos/7.png", "no picture");
+    let shard = || folder.twinflame(&["data", "shard", "photos", "--samples-per-shard=4", "-o=shards"]);
+    let outcome = shard();
+    assert!(outcome.succeeded, "{}", outcome.stderr);
+    assert_snapshot!(outcome.stderr, @"note: 1 samples cannot be read and are left out; index.json names them");
+    assert_snapshot!(outcome.stdout, @"9 samples in 3 shards, 30 KiB: shards");
+    let index = std::fs::read(folder.path().join("shards/index.json")).unwrap();
+    assert_eq!(shard().stdout, outcome.stdout);
+    assert_eq!(std::fs::read(folder.path().join("shards/index.json")).unwrap(), index);
+    let shown = folder.success(&["data", "inspect", "shards/{00000..00002}.tar"]);
+    assert!(shown.starts_with("shards/{00000..00002}.tar: 9 samples\n"), "{shown}");
+    let other = folder.failure(&["data", "shard", "photos", "-o=shards"]);
+    assert_snapshot!(other, @"error: shards holds shards of 10 samples, 4 in each, and not of 10, 10000 in each: give an empty folder");
+}

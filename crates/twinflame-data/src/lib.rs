@@ -6,7 +6,8 @@
 //! - [`tokenizer`], [`caption`]: texts to ids, and which text of a picture a training step shows
 //! - [`loader`]: worker threads that turn samples into [`ImageTextBatch`]es, in an order and with an augmentation that
 //!   depend on the seed, the pass over the data and the sample index alone
-//! - [`report`]: what was found wrong with the data; [`mod@inspect`]: a look at it before training; [`mod@curate`]: which pairs to take
+//! - [`report`]: what was found wrong with the data; [`mod@inspect`]: a look at it before training; [`mod@curate`]: which pairs to take;
+//!   [`shard`]: any source as tar shards
 //!
 //! Nothing here touches a device: images stay `u8` and captions become ids; the training task uploads them.
 
@@ -19,6 +20,7 @@ pub mod inspect;
 pub mod loader;
 pub mod report;
 pub mod resize;
+pub mod shard;
 pub mod tokenizer;
 pub mod transform;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How many cases of one kind are named; the rest is only counted.
 pub const MAX_NAMED: usize = 5;
@@ -66,7 +66,7 @@ pub struct OpenReport {
 }
 
 /// Something that was left out: a line of a replay list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// The shard.
     pub file: String,

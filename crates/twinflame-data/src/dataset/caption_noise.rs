@@ -196,6 +196,10 @@ impl Source for NoisyCaptions {
         self.source.image(index)
     }
 
+    fn encoded(&self, index: usize) -> Result<(&'static str, Vec<u8>), SampleError> {
+        self.source.encoded(index)
+    }
+
     fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
         self.source.captions(index)
     }

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
 use super::{Classes, DataError, Draw, SampleError, Source};
-use crate::decode::{DecodeLimits, DecodedImage, decode};
+use crate::decode::{DecodeError, DecodeLimits, DecodedImage, decode, with_ending};
 use crate::report::OpenReport;
 
 /// A row as read from a caption file.
@@ -171,6 +171,18 @@ impl ListedSource {
     pub fn path(&self, index: usize) -> PathBuf {
         self.root.join(&self.images[self.entries[index].image])
     }
+
+    fn read(&self, index: usize) -> Result<Vec<u8>, SampleError> {
+        let path = self.path(index);
+        fs::read(&path).map_err(|source| SampleError::Read { path, source })
+    }
+
+    fn no_image(&self, index: usize, source: DecodeError) -> SampleError {
+        SampleError::Decode {
+            name: self.path(index).display().to_string(),
+            source,
+        }
+    }
 }
 
 impl Source for ListedSource {
@@ -201,15 +213,11 @@ impl Source for ListedSource {
     }
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {
-        let path = self.path(index);
-        let bytes = fs::read(&path).map_err(|source| SampleError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        decode(&bytes, &self.limits).map_err(|source| SampleError::Decode {
-            name: path.display().to_string(),
-            source,
-        })
+        decode(&self.read(index)?, &self.limits).map_err(|source| self.no_image(index, source))
+    }
+
+    fn encoded(&self, index: usize) -> Result<(&'static str, Vec<u8>), SampleError> {
+        with_ending(self.read(index)?).map_err(|source| self.no_image(index, source))
     }
 
     fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use rand::rngs::ChaCha8Rng;
 
 use super::SampleError;
-use crate::decode::DecodedImage;
+use crate::decode::{DecodedImage, encode_png};
 use crate::report::OpenReport;
 
 /// One training sample, drawn.
@@ -86,6 +86,17 @@ pub trait Source: Debug + Send + Sync {
     /// # Errors
     /// If the image cannot be read or decoded.
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError>;
+
+    /// The image for evaluation as a file: its ending, such as "jpg", and its bytes. A source without files gives a PNG.
+    ///
+    /// # Errors
+    /// If the image cannot be read, or is none.
+    fn encoded(&self, index: usize) -> Result<(&'static str, Vec<u8>), SampleError> {
+        encode_png(&self.image(index)?).map_err(|source| SampleError::Decode {
+            name: self.name(index),
+            source,
+        })
+    }
 
     /// The captions for evaluation, at least one.
     ///

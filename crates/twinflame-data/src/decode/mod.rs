@@ -12,7 +12,8 @@ mod raster;
 
 pub use self::image::{DecodedImage, PixelLayout};
 
-use ::image::ImageFormat;
+use ::image::codecs::png::PngEncoder;
+use ::image::{ExtendedColorType, ImageEncoder, ImageFormat};
 
 /// What a file may ask for before decoding is refused.
 ///
@@ -134,19 +135,52 @@ impl DecodeError {
 /// assert!(matches!(error, Err(DecodeError::UnknownFormat)));
 /// ```
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, DecodeError> {
+    match recognise(bytes)? {
+        (ImageFormat::Jpeg, _) => jpeg::decode(bytes, limits),
+        (format, _) => raster::decode(bytes, format, limits),
+    }
+}
+
+/// Format and usual ending of a file, by its first bytes.
+fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
     match ::image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => jpeg::decode(bytes, limits),
-        Ok(format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp)) => {
-            raster::decode(bytes, format, limits)
-        }
+        Ok(format @ ImageFormat::Jpeg) => Ok((format, "jpg")),
+        Ok(format @ ImageFormat::Png) => Ok((format, "png")),
+        Ok(format @ ImageFormat::WebP) => Ok((format, "webp")),
+        Ok(format @ ImageFormat::Gif) => Ok((format, "gif")),
+        Ok(format @ ImageFormat::Bmp) => Ok((format, "bmp")),
         Ok(format) => Err(DecodeError::UnsupportedFormat {
             format: format!("{format:?}").to_uppercase(),
         }),
         Err(_) => Err(DecodeError::UnknownFormat),
     }
+}
+
+/// The bytes of an image file with the ending of its format.
+///
+/// # Errors
+/// If they begin like no image that [`decode`] reads.
+pub(crate) fn with_ending(bytes: Vec<u8>) -> Result<(&'static str, Vec<u8>), DecodeError> {
+    let (_, ending) = recognise(&bytes)?;
+    Ok((ending, bytes))
+}
+
+/// An image as an RGB PNG file, with its ending.
+///
+/// # Errors
+/// If the encoder fails, which it does for images of many gigabytes only.
+pub(crate) fn encode_png(image: &DecodedImage) -> Result<(&'static str, Vec<u8>), DecodeError> {
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(&image.to_rgb(), image.width(), image.height(), ExtendedColorType::Rgb8)
+        .map_err(|error| DecodeError::Damaged {
+            format: "PNG",
+            message: error.to_string(),
+        })?;
+    Ok(("png", bytes))
 }
 
 #[cfg(test)]

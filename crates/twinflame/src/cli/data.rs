@@ -7,9 +7,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::figures;
+use super::table::bytes;
 use crate::data::curate::{CaptionFile, Curation, count_words, curate, read_queries};
 use crate::data::dataset::Source;
 use crate::data::inspect::{Histogram, Inspection, inspect};
+use crate::data::shard::{INDEX_FILE, write_shards};
 use crate::data::{Tokenizer, TokenizerConfig};
 use crate::train::eval::{
     PartialFile, ReportTable, SheetEntry, contact_sheet, data_config, progress_bar, save_png, spinner, to_dynamic,
@@ -32,8 +34,23 @@ enum DataVerb {
     Inspect(InspectArgs),
     /// Keep the pairs of a large collection that balance it over a list of queries, as CLIP's data was made
     Curate(CurateArgs),
+    /// Write a data set as tar shards, the image files as they are; called again, it goes on where it stopped
+    Shard(ShardArgs),
     /// Make a list of queries of the frequent words of a text
     Queries(QueriesArgs),
+}
+
+#[derive(Args, Debug)]
+struct ShardArgs {
+    /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar', or a
+    /// .toml file with the keys of a recipe's [data.train]
+    source: PathBuf,
+    /// Samples in a shard
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    samples_per_shard: u32,
+    /// Folder for the shards, with index.json (hashes, and what could not be read) and sizes.json
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -102,9 +119,36 @@ struct InspectArgs {
 pub(super) fn run(args: &DataArgs) -> anyhow::Result<()> {
     match &args.verb {
         DataVerb::Inspect(args) => run_inspect(args),
+        DataVerb::Shard(args) => run_shard(args),
         DataVerb::Curate(args) => run_curate(args),
         DataVerb::Queries(args) => run_queries(args),
     }
+}
+
+fn run_shard(args: &ShardArgs) -> anyhow::Result<()> {
+    let source = data_config(&args.source)?.open()?;
+    if !source.report().is_clean() {
+        eprintln!("note: {}", source.report());
+    }
+    let bar = progress_bar("writing", source.num_samples());
+    let index = write_shards(&*source, &args.output, args.samples_per_shard as usize, |samples| {
+        bar.inc(samples as u64);
+    })?;
+    bar.finish_and_clear();
+    let skipped: usize = index.shards.iter().map(|shard| shard.skipped.len()).sum();
+    if skipped > 0 {
+        eprintln!("note: {skipped} samples cannot be read and are left out; {INDEX_FILE} names them");
+    }
+    let (samples, size) = index.shards.iter().fold((0, 0), |(samples, size), shard| {
+        (samples + shard.samples, size + shard.bytes)
+    });
+    println!(
+        "{samples} samples in {} shards, {}: {}",
+        index.shards.len(),
+        bytes(size),
+        args.output.display()
+    );
+    Ok(())
 }
 
 fn run_curate(args: &CurateArgs) -> anyhow::Result<()> {

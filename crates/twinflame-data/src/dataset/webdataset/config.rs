@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{CaptionNoise, DataError, WebDatasetSource};
+use crate::dataset::{CaptionNoise, DataError, IMAGE_ENDINGS, WebDatasetSource};
 
 /// Tar shards as the WebDataset library and img2dataset write them: members of one name up to its first dot, side by side,
 /// are a sample: `000123.jpg`, `000123.txt`, `000123.json`.
@@ -16,7 +16,8 @@ pub struct WebDatasetConfig {
     /// Paths of the shards, one or a list: with brace lists (`{000..199}`, `{a,b}`) and globs (`*`, `?`, `[…]`).
     #[serde(with = "one_or_many")]
     pub shards: Vec<String>,
-    /// Endings of the member that is the image; the first one that a sample has counts. Default jpg, jpeg, png, webp.
+    /// Endings of the member that is the image; the first one that a sample has counts. Default jpg, jpeg, png,
+    /// webp, gif, bmp.
     #[serde(default = "image_keys")]
     pub image_keys: Vec<String>,
     /// Ending of the member with the caption. Default "txt": the whole of it is the caption. In a member whose ending is or
@@ -35,7 +36,7 @@ pub struct WebDatasetConfig {
 }
 
 fn image_keys() -> Vec<String> {
-    ["jpg", "jpeg", "png", "webp"].map(str::to_owned).to_vec()
+    IMAGE_ENDINGS.map(str::to_owned).to_vec()
 }
 
 fn caption_key() -> String {

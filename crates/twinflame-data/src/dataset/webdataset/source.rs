@@ -10,7 +10,7 @@ use super::WebDatasetConfig;
 use super::scan::{Entry, Fault, Scan, Span, captions, scan};
 use super::shards::expand;
 use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
-use crate::decode::{DecodeLimits, DecodedImage, decode};
+use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
 use crate::report::{OpenReport, Skipped};
 
 /// Shards that are read before the budget is looked at: enough for every core, few enough to stop soon.
@@ -66,7 +66,7 @@ impl WebDatasetSource {
             return Err(DataError::Setting {
                 key: "image_keys",
                 value: "[]".to_owned(),
-                expected: "list the endings of image members, or leave it out for jpg, jpeg, png and webp".to_owned(),
+                expected: "list the endings of image members, or leave it out for all that can be read".to_owned(),
             });
         }
         let shards = expand(&config.shards)?;
@@ -208,6 +208,14 @@ impl Source for WebDatasetSource {
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {
         let bytes = self.read(index, self.entries[index].image)?;
         decode(&bytes, &self.limits).map_err(|source| SampleError::Decode {
+            name: self.name(index),
+            source,
+        })
+    }
+
+    fn encoded(&self, index: usize) -> Result<(&'static str, Vec<u8>), SampleError> {
+        let bytes = self.read(index, self.entries[index].image)?;
+        with_ending(bytes).map_err(|source| SampleError::Decode {
             name: self.name(index),
             source,
         })

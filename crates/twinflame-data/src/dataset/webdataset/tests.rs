@@ -170,7 +170,7 @@ fn whatever_is_damaged_is_counted_by_reason_and_named() {
     };
     only(
         &report.no_image,
-        "0-members.tar, 01: no member ends in .jpg, .jpeg, .png, .webp: it has .txt",
+        "0-members.tar, 01: no member ends in .jpg, .jpeg, .png, .webp, .gif, .bmp: it has .txt",
     );
     // The sample that a cut or a flipped bit falls into lacks what is behind.
     assert_eq!(report.no_caption.count, 1, "{}", report.no_caption);
