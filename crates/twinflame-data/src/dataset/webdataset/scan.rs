@@ -92,12 +92,15 @@ type Take<'a> = &'a mut dyn FnMut(Entry, &str, Vec<String>);
 fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig, take: Take<'_>) -> io::Result<()> {
     let file = File::open(shard)?;
     let len = file.metadata()?.len();
+    if len == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty"));
+    }
     let mut archive = Archive::new(BufReader::with_capacity(BUFFER_BYTES, file));
     let mut group = Group::default();
     let mut end = 0;
     let outcome = (|| {
         for member in archive.entries_with_seek()? {
-            let mut member = member?;
+            let mut member = member.map_err(|error| no_header(end, &error))?;
             let (at, size) = (member.raw_file_position(), member.size());
             end = at.saturating_add(size).next_multiple_of(BLOCK);
             if at.saturating_add(size) > len {
@@ -126,6 +129,13 @@ fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig, take: Tak
     })();
     group.close(scan, config, take);
     outcome
+}
+
+/// Of a file that is no archive, the library quotes a block: a line of it will do.
+fn no_header(at: u64, error: &io::Error) -> io::Error {
+    const MAX_CHARS: usize = 60;
+    let told: String = error.to_string().chars().filter(|sign| !sign.is_control()).take(MAX_CHARS).collect();
+    io::Error::new(error.kind(), format!("no header of a member at byte {at}: {told}"))
 }
 
 fn cut_short(place: &str) -> io::Error {
