@@ -103,16 +103,13 @@ fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig, take: Tak
             let mut member = member.map_err(|error| no_header(end, &error))?;
             let (at, size) = (member.raw_file_position(), member.size());
             end = at.saturating_add(size).next_multiple_of(BLOCK);
+            let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
             if at.saturating_add(size) > len {
-                let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
                 return Err(cut_short(&format!("inside {name}")));
             }
             if !member.header().entry_type().is_file() {
                 continue;
             }
-            let Ok(name) = String::from_utf8(member.path_bytes().into_owned()) else {
-                continue;
-            };
             let Some((key, ending)) = split_name(&name) else {
                 continue;
             };
@@ -134,7 +131,12 @@ fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig, take: Tak
 /// Of a file that is no archive, the library quotes a block: a line of it will do.
 fn no_header(at: u64, error: &io::Error) -> io::Error {
     const MAX_CHARS: usize = 60;
-    let told: String = error.to_string().chars().filter(|sign| !sign.is_control()).take(MAX_CHARS).collect();
+    let told: String = error
+        .to_string()
+        .chars()
+        .filter(|sign| !sign.is_control())
+        .take(MAX_CHARS)
+        .collect();
     io::Error::new(error.kind(), format!("no header of a member at byte {at}: {told}"))
 }
 

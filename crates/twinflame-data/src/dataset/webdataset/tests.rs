@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use tempfile::TempDir;
@@ -255,4 +256,27 @@ fn noise_on_captions_keeps_shards() {
     assert_eq!(source.shard_starts(), [0, 4]);
     let caption = source.draw_caption(0, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
     assert!(caption.starts_with("grey ") && caption != "grey 0", "{caption}");
+}
+
+proptest! {
+    /// What a damaged shard still offers can be read or is an error, and every sample is offered or named once at most.
+    #[test]
+    fn no_damage_breaks_the_reader(
+        flips in prop::collection::vec((0_usize..8192, 0_u8..8), 0..6),
+        cut in 0_usize..12_000,
+    ) {
+        let mut bytes = good(0, 4);
+        for (at, bit) in flips {
+            bytes[at] ^= 1 << bit;
+        }
+        bytes.truncate(cut);
+        let shards = Shards::new(&[("0.tar", bytes), ("1.tar", good(4, 1))]);
+        let source = shards.config("*.tar").open().unwrap();
+        prop_assert!((1..=9).contains(&source.num_samples()));
+        for index in 0..source.num_samples() {
+            let _ = source.image(index);
+            prop_assert!(!source.captions(index).unwrap().is_empty());
+            prop_assert!(source.name(index).contains(".tar, "));
+        }
+    }
 }
