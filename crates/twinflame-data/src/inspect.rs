@@ -109,6 +109,13 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+/// Where a caption comes first, and how many samples have it.
+#[derive(Clone, Copy)]
+struct Occurrence {
+    first: usize,
+    count: u64,
+}
+
 /// What one sample shows.
 struct Look {
     captions: Result<Vec<(String, usize)>, SampleError>,
@@ -118,8 +125,8 @@ struct Look {
 
 /// Reads every caption and, `with_images`, decodes every image. `progress` is told how many samples were looked at.
 ///
-/// Runs on all cores; what it finds does not depend on their number. Memory: a hash of 8 bytes and a count for each distinct
-/// caption and image.
+/// Runs on all cores; what it finds does not depend on their number. Memory: some 30 bytes for each distinct caption and
+/// image.
 pub fn inspect(
     source: &dyn Source,
     tokenizer: &Tokenizer,
@@ -128,7 +135,7 @@ pub fn inspect(
 ) -> Inspection {
     let mut found = Inspection::default();
     let mut images = HashSet::new();
-    let mut captions: HashMap<u64, u64> = HashMap::new();
+    let mut captions = HashMap::new();
     let indices: Vec<usize> = (0..source.num_samples()).collect();
     for chunk in indices.chunks(SAMPLES_AT_ONCE) {
         let looks: Vec<Look> = chunk
@@ -140,8 +147,8 @@ pub fn inspect(
         }
         progress(chunk.len());
     }
-    let mut repeated: Vec<(u64, u64)> = captions.into_iter().filter(|(_, count)| *count > 1).collect();
-    repeated.sort_unstable_by_key(|&(hash, count)| (std::cmp::Reverse(count), hash));
+    let mut repeated: Vec<(u64, Occurrence)> = captions.into_iter().filter(|(_, found)| found.count > 1).collect();
+    repeated.sort_unstable_by_key(|&(hash, found)| (std::cmp::Reverse(found.count), hash));
     repeated.truncate(NUM_REPEATED);
     found.repeated_captions = texts_of(source, &repeated);
     found
@@ -174,7 +181,7 @@ impl Inspection {
         index: usize,
         look: Look,
         images: &mut HashSet<u64>,
-        captions: &mut HashMap<u64, u64>,
+        captions: &mut HashMap<u64, Occurrence>,
     ) {
         self.num_samples += 1;
         match look.captions {
@@ -190,9 +197,9 @@ impl Inspection {
                     *self.scripts.entry(script(&text)).or_default() += 1;
                     let hash = hash(&text);
                     if own.insert(hash) {
-                        let count = captions.entry(hash).or_default();
-                        *count += 1;
-                        self.duplicate_captions += u64::from(*count > 1);
+                        let found = captions.entry(hash).or_insert(Occurrence { first: index, count: 0 });
+                        found.count += 1;
+                        self.duplicate_captions += u64::from(found.count > 1);
                     }
                 }
             }
@@ -222,24 +229,14 @@ impl Inspection {
     }
 }
 
-/// The texts of some hashes with their counts, in that order.
-fn texts_of(source: &dyn Source, wanted: &[(u64, u64)]) -> Vec<(String, u64)> {
-    let mut texts: HashMap<u64, String> = HashMap::new();
-    for index in 0..source.num_samples() {
-        if texts.len() == wanted.len() {
-            break;
-        }
-        for text in source.captions(index).unwrap_or_default() {
-            let hash = hash(&text);
-            if wanted.iter().any(|(other, _)| *other == hash) {
-                texts.insert(hash, text);
-            }
-        }
-    }
-    wanted
-        .iter()
-        .filter_map(|(hash, count)| Some((texts.remove(hash)?, *count)))
-        .collect()
+/// The texts of some hashes with their counts, in that order: the text is read again where it was first.
+fn texts_of(source: &dyn Source, wanted: &[(u64, Occurrence)]) -> Vec<(String, u64)> {
+    let read = |&(wanted, Occurrence { first, count }): &(u64, Occurrence)| {
+        let captions = source.captions(first).ok()?;
+        let text = captions.into_iter().find(|text| hash(text) == wanted)?;
+        Some((text, count))
+    };
+    wanted.iter().filter_map(read).collect()
 }
 
 /// SipHash with fixed keys: the same in every run.

@@ -8,7 +8,7 @@
 mod matcher;
 mod records;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -118,14 +118,14 @@ pub struct Curation {
 /// A file that cannot be read or holds none.
 pub fn read_queries(path: &Path) -> Result<(Vec<String>, usize), CurateError> {
     let mut queries = Vec::new();
-    let mut known = HashMap::new();
+    let mut known = HashSet::new();
     let mut repeated = 0;
     for_each_line(path, |_, line| {
         let query = line.trim();
         if !query.is_empty() {
-            match known.insert(query.to_owned(), ()) {
-                None => queries.push(query.to_owned()),
-                Some(()) => repeated += 1,
+            match known.insert(query.to_owned()) {
+                true => queries.push(query.to_owned()),
+                false => repeated += 1,
             }
         }
         Ok(())

@@ -24,9 +24,10 @@ pub struct WebDatasetConfig {
     /// ends in "json" the caption is the field `caption_field`.
     #[serde(default = "caption_key")]
     pub caption_key: String,
-    /// Field of the JSON member: a text or a list of texts, one of which training draws. Default "caption".
-    #[serde(default = "caption_field")]
-    pub caption_field: String,
+    /// Field of the JSON member: a text or a list of texts, one of which training draws. Left out: "caption". An error where
+    /// `caption_key` is no JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caption_field: Option<String>,
     /// Samples and shards that may be left out because they are damaged or lack a part; one more is an error. Default 1000.
     #[serde(default = "max_skipped")]
     pub max_skipped: usize,
@@ -43,10 +44,6 @@ fn caption_key() -> String {
     "txt".to_owned()
 }
 
-fn caption_field() -> String {
-    "caption".to_owned()
-}
-
 fn max_skipped() -> usize {
     1000
 }
@@ -58,7 +55,7 @@ impl WebDatasetConfig {
             shards: shards.into_iter().map(Into::into).collect(),
             image_keys: image_keys(),
             caption_key: caption_key(),
-            caption_field: caption_field(),
+            caption_field: None,
             max_skipped: max_skipped(),
             caption_noise: CaptionNoise::default(),
         }
@@ -74,7 +71,30 @@ impl WebDatasetConfig {
 
     /// The field of the captions, if they are in JSON.
     pub(super) fn json_field(&self) -> Option<&str> {
-        self.caption_key.ends_with("json").then_some(&*self.caption_field)
+        let field = self.caption_field.as_deref().unwrap_or("caption");
+        self.caption_key.ends_with("json").then_some(field)
+    }
+
+    /// Checks what needs no shard.
+    pub(super) fn validate(&self) -> Result<(), DataError> {
+        if self.image_keys.is_empty() {
+            return Err(DataError::Setting {
+                key: "image_keys",
+                value: "[]".to_owned(),
+                expected: "list the endings of image members, or leave it out for all that can be read".to_owned(),
+            });
+        }
+        match &self.caption_field {
+            Some(field) if self.json_field().is_none() => Err(DataError::Setting {
+                key: "caption_field",
+                value: format!("{field:?}"),
+                expected: format!(
+                    "captions of .{} members have no fields; set caption_key to \"json\", or leave caption_field out",
+                    self.caption_key
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -62,13 +62,7 @@ impl WebDatasetSource {
     /// # Errors
     /// As [`WebDatasetConfig::open`].
     pub(super) fn open(config: &WebDatasetConfig) -> Result<Self, DataError> {
-        if config.image_keys.is_empty() {
-            return Err(DataError::Setting {
-                key: "image_keys",
-                value: "[]".to_owned(),
-                expected: "list the endings of image members, or leave it out for all that can be read".to_owned(),
-            });
-        }
+        config.validate()?;
         let shards = expand(&config.shards)?;
         let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
         for shards in shards.chunks(SHARDS_AT_ONCE) {

@@ -110,11 +110,20 @@ fn captions_may_be_several_and_in_json() {
     assert_eq!(source.captions(0).unwrap(), ["one", "uno"]);
 
     let renamed = WebDatasetConfig {
-        caption_field: "text".to_owned(),
+        caption_field: Some("text".to_owned()),
         ..config
     };
     let error = renamed.open().unwrap_err().to_string();
     assert!(error.contains("no field \"text\": it has caption, url"), "{error}");
+    let nowhere = WebDatasetConfig {
+        caption_field: Some("text".to_owned()),
+        ..shards.config("0.tar")
+    };
+    let error = nowhere.open().unwrap_err().to_string();
+    assert!(
+        error.contains("caption_field = \"text\"") && error.contains("set caption_key to \"json\""),
+        "{error}"
+    );
 }
 
 /// Every kind of damage, one of each.
