@@ -174,6 +174,35 @@ pub enum DataError {
     /// A caption mix that cannot be drawn from.
     #[error(transparent)]
     Captions(#[from] CaptionMixError),
+    /// A source of a mixture that cannot be opened.
+    #[error("sources.{name}: {source}")]
+    Part {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<DataError>,
+    },
+    /// A setting of a mixture that cannot be.
+    #[error("{key} = {value}: {expected}")]
+    PartSetting {
+        /// Key of the configuration.
+        key: String,
+        /// Value found.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A source whose samples come in groups.
+    #[error(
+        "sources.{name}: {num_together} of its samples belong together in a batch (counterparts = true), which a mixture cannot \
+         promise; set it to false"
+    )]
+    PartTogether {
+        /// Its name.
+        name: String,
+        /// Samples that belong together.
+        num_together: usize,
+    },
     /// A damaged embedded file: a broken build, not a user's mistake.
     #[error("the embedded {file} is damaged: {message}")]
     Embedded {

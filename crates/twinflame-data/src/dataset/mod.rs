@@ -16,6 +16,7 @@ mod image_files;
 mod image_list;
 mod json;
 mod listed;
+mod mixture;
 mod source;
 
 pub use caption_noise::{CaptionNoise, NoisyCaptions};
@@ -29,6 +30,7 @@ pub use image_files::{IMAGE_ENDINGS, ImageFiles};
 pub use image_list::ImageList;
 pub use json::JsonConfig;
 pub use listed::ListedSource;
+pub use mixture::{MixtureConfig, MixturePart, MixtureSource};
 pub use scenes::{ScenesConfig, ScenesSource, ScenesSplit};
-pub use source::{Classes, Counterpart, Draw, Source};
+pub use source::{Classes, Counterpart, Draw, Share, Source};
 pub use webdataset::{WebDatasetConfig, WebDatasetSource};

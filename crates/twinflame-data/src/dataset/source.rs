@@ -1,6 +1,7 @@
 //! What every source of samples offers.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use rand::rngs::ChaCha8Rng;
 
@@ -42,6 +43,17 @@ pub struct Counterpart {
     pub swapped: String,
 }
 
+/// A part of a source and how much of an epoch is of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// Names it in reports.
+    pub name: String,
+    /// Its samples.
+    pub samples: Range<usize>,
+    /// Its part of an epoch, relative to the weights of the others.
+    pub weight: f64,
+}
+
 /// Image-caption samples with random access.
 ///
 /// Indices are `0..num_samples()`; methods that take one panic beyond.
@@ -62,6 +74,17 @@ pub trait Source: Debug + Send + Sync {
     /// Otherwise empty.
     fn shard_starts(&self) -> &[usize] {
         &[]
+    }
+
+    /// The parts of a mixture, one behind the other and together all samples. An epoch takes of each in proportion to its weight,
+    /// and takes none of its samples again before it had them all. Otherwise empty: an epoch has every sample once.
+    fn shares(&self) -> &[Share] {
+        &[]
+    }
+
+    /// Samples of an epoch, before it is rounded down to full batches. Other than the number of samples only in a mixture.
+    fn samples_per_epoch(&self) -> usize {
+        self.num_samples()
     }
 
     /// Names a sample in messages: a path, or emoji and vendor.

@@ -47,6 +47,22 @@ pub enum LoaderError {
         /// Samples that belong together.
         num_together: usize,
     },
+    /// Distinct ids in a mixture.
+    #[error(
+        "loader.distinct_ids = true deals all samples to batches, but kind = \"mixture\" takes stated shares; set it to false"
+    )]
+    DistinctMixture,
+    /// A part of a mixture that no epoch has a sample of.
+    #[error(
+        "data.train.sources.{name}: of {samples_per_epoch} samples an epoch its weight is not worth one; raise it or \
+         samples_per_epoch"
+    )]
+    EmptyShare {
+        /// Name of the part.
+        name: String,
+        /// Samples of an epoch.
+        samples_per_epoch: usize,
+    },
     /// A context too short for the special tokens.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -104,6 +104,7 @@ fn launch(
     };
     parts.train.start_at(start.epoch, start.batch);
     let train_loader = parts.train.clone();
+    tracing::info!("{}", train_loader.epoch_in_words());
     let epochs = num_steps.div_ceil(parts.train.num_batches().max(1));
     let metrics = folder.metrics_file();
     let events = folder.tensorboard_dir();
@@ -120,6 +121,7 @@ fn launch(
     let plain = logger::Plan {
         first_step: start.step,
         num_steps,
+        epoch: train_loader.epoch_in_words(),
         log_every_steps: recipe.recipe.run.log_every_steps,
         watchdog: watchdog.clone(),
     };
