@@ -61,7 +61,10 @@ fn a_run_ends_with_its_folder_and_can_be_resumed_by_it() {
         text.contains("training tiny for 4 steps") && text.contains("step      4/4"),
         "{text}"
     );
-    assert!(text.contains("an epoch is ") && text.contains(": a pass over "), "{text}");
+    assert!(
+        text.contains("an epoch is ") && text.contains(": a pass over "),
+        "{text}"
+    );
     assert!(text.contains("runs/tiny-1"), "{text}");
     for file in [
         "recipe.toml",

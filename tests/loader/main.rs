@@ -205,7 +205,8 @@ fn an_epoch_of_shards_has_every_sample_once() {
             assert_ne!(samples(&epochs[0]), samples(&epochs[1]));
             // Three processes: the same number of batches each, together every sample at most once.
             let ranks = (0..3).filter_map(|rank| loader.for_rank(rank, 3).ok());
-            let epochs_of_ranks: Vec<Vec<Content>> = ranks.map(|rank| batches(&rank, 1, 0, rank.num_batches())).collect();
+            let epochs_of_ranks: Vec<Vec<Content>> =
+                ranks.map(|rank| batches(&rank, 1, 0, rank.num_batches())).collect();
             let num_batches = num_samples / batch_size / 3;
             assert!(epochs_of_ranks.iter().all(|epoch| epoch.len() == num_batches));
             let dealt: Vec<usize> = epochs_of_ranks.iter().flat_map(|epoch| samples(epoch)).collect();

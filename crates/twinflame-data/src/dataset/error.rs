@@ -232,6 +232,9 @@ pub enum SampleError {
         /// Cause.
         source: DecodeError,
     },
+    /// A row of a table that cannot be read again.
+    #[error(transparent)]
+    Row(DataError),
     /// A caption that is not as it was when the source was opened.
     #[error("{name}: {message}")]
     Caption {
@@ -259,7 +262,7 @@ impl SampleError {
         match self {
             Self::Read { .. } => "cannot read file",
             Self::Decode { source, .. } => source.reason(),
-            Self::Caption { .. } => "unreadable caption",
+            Self::Row(_) | Self::Caption { .. } => "unreadable caption",
             Self::Embedded(_) => "damaged embedded image",
             Self::Panicked { .. } => "decoder panicked",
         }

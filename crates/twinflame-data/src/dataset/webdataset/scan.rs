@@ -8,7 +8,7 @@ use serde_json::Value;
 use tar::Archive;
 
 use super::WebDatasetConfig;
-use crate::dataset::folder::texts_of;
+use crate::dataset::texts_of;
 
 /// Longest caption member, in bytes: a caption is a text of some lines.
 const MAX_CAPTION_BYTES: u32 = 1 << 20;
