@@ -174,6 +174,14 @@ pub enum DataError {
     /// A caption mix that cannot be drawn from.
     #[error(transparent)]
     Captions(#[from] CaptionMixError),
+    /// A Parquet file that cannot be read.
+    #[error("{}: {message}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A source of a mixture that cannot be opened.
     #[error("sources.{name}: {source}")]
     Part {

@@ -117,7 +117,7 @@ fn check(row: &Row) -> u32 {
 }
 
 /// The captions that say anything, trimmed.
-fn told(captions: Vec<String>) -> Vec<String> {
+pub(super) fn told(captions: Vec<String>) -> Vec<String> {
     let trimmed = captions.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
     trimmed.map(str::to_owned).collect()
 }

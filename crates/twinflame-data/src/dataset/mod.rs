@@ -4,6 +4,7 @@
 //! Training takes random draws ([`Source::draw`]), evaluation fixed pictures and captions ([`EvalSet`]).
 
 pub mod emoji;
+pub mod parquet;
 pub mod scenes;
 pub mod webdataset;
 
@@ -31,6 +32,7 @@ pub use image_list::ImageList;
 pub use json::JsonConfig;
 pub use listed::ListedSource;
 pub use mixture::{MixtureConfig, MixturePart, MixtureSource};
+pub use parquet::{ParquetConfig, ParquetSource};
 pub use scenes::{ScenesConfig, ScenesSource, ScenesSplit};
 pub use source::{Classes, Counterpart, Draw, Share, Source};
 pub(crate) use table::texts_of;

@@ -8,5 +8,7 @@ mod source;
 mod tests;
 
 pub use config::WebDatasetConfig;
+pub(crate) use config::one_or_many;
+pub(crate) use shards::expand;
 pub use source::WebDatasetSource;
 pub(crate) use source::for_each_caption;

@@ -14,7 +14,7 @@ const MAX_NAMES: usize = 1_000_000;
 ///
 /// # Errors
 /// An empty list, braces that do not pair, a pattern that matches no file, or a shard named twice.
-pub(super) fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
+pub(crate) fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
     if patterns.is_empty() {
         return Err(DataError::NoShards);
     }
