@@ -220,7 +220,7 @@ fn mistakes_in_a_recipe() {
     error: cannot read the recipe no/such.toml
       because: No such file or directory (os error 2)
     ");
-    assert_snapshot!(folder.failure(&["train", "tiny", "--set", "run.num_stpes=5"]), @"error: --set run.num_stpes=5: run.num_stpes: unknown field `num_stpes`, expected one of `num_epochs`, `num_steps`, `valid_every_epochs`, `save_every_epochs`, `save_every_steps`, `keep_last`, `log_every_steps`, `best`, `stop_after_validations`; did you mean `num_steps`?");
+    assert_snapshot!(folder.failure(&["train", "tiny", "--set", "run.num_stpes=5"]), @"error: --set run.num_stpes=5: run.num_stpes: unknown field `num_stpes`, expected one of `num_epochs`, `num_steps`, `valid_every_epochs`, `save_every_epochs`, `save_every_steps`, `save_every_minutes`, `keep_last`, `log_every_steps`, `best`, `stop_after_validations`; did you mean `num_steps`?");
     folder.write(
         "mine.toml",
         folder

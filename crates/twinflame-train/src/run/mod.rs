@@ -15,6 +15,7 @@ mod log_file;
 mod mailbox;
 mod options;
 mod parts;
+mod plan;
 mod quiet;
 mod state;
 mod strategy;

@@ -15,13 +15,13 @@ use burn::train::{
     ValidLoader,
 };
 
-use super::checkpoint::{Checkpoint, Checkpoints};
+use super::checkpoint::Checkpoint;
 use super::durable;
 use super::error::{LastGood, Resume, RunError};
 use super::finite::weights_are_finite;
-use super::folder::RunFolder;
 use super::mailbox::Mailbox;
 use super::options::Outcome;
+use super::plan::{End, Plan};
 use super::state::{Best, RunState};
 use super::validate::Validation;
 use crate::logger::{self, LogFault};
@@ -29,38 +29,6 @@ use crate::metric::Scores;
 use crate::recipe::RunConfig;
 use crate::task::Task;
 use crate::watchdog::Watchdog;
-
-/// Everything that the loop needs and that does not change.
-pub(super) struct Plan {
-    /// Steps of the whole run.
-    pub(super) num_steps: usize,
-    /// Batches of an epoch.
-    pub(super) batches_per_epoch: usize,
-    /// `[run]` of the recipe.
-    pub(super) config: RunConfig,
-    /// Whether there is a validation set.
-    pub(super) validates: bool,
-    /// The resolved recipe, which goes into every checkpoint.
-    pub(super) recipe_toml: String,
-    /// The card, which does so too.
-    pub(super) card_json: String,
-    /// Where the run begins.
-    pub(super) start: RunState,
-    /// Where it writes.
-    pub(super) folder: RunFolder,
-    /// Where it saves.
-    pub(super) checkpoints: Checkpoints,
-}
-
-/// What the loop leaves behind; burn's own result forgets why it ended when the dashboard closes.
-pub(super) struct End {
-    /// How it ended.
-    pub(super) outcome: Result<Outcome, RunError>,
-    /// Where it ended.
-    pub(super) state: RunState,
-    /// The last checkpoint.
-    pub(super) checkpoint: Option<Checkpoint>,
-}
 
 /// Trains a [`Task`] by [`Plan`].
 pub(super) struct StepStrategy {
