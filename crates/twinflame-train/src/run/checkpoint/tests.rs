@@ -27,6 +27,13 @@ fn steps(checkpoints: &Checkpoints) -> Vec<usize> {
         .collect()
 }
 
+fn names_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
 #[test]
 fn the_last_ones_and_the_best_are_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -70,6 +77,7 @@ fn a_set_cut_short_after_any_file_leaves_the_one_before() {
             })
             .collect();
         assert!(checkpoints.write_set(20, files).is_err());
+        assert_eq!(names_in(dir.path()), ["step-00000010"], "no room is wasted");
         let latest = checkpoints.latest().unwrap().unwrap();
         assert_eq!(latest.state.step, 10);
         latest.records().unwrap();
@@ -99,4 +107,25 @@ fn a_format_of_the_future_is_an_error() {
         .err();
     // Pruning reads the list again and meets it.
     assert!(matches!(written, Some(CheckpointError::Format { found: 2, .. })));
+}
+
+#[test]
+fn a_process_that_dies_while_it_replaces_a_checkpoint_leaves_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::new(dir.path().to_owned(), 1);
+    let written = checkpoints.write(&state(10), "", "", records()).unwrap();
+    let replaced = dir.path().join(".replaced-step-00000010");
+    let unfinished = dir.path().join(".unfinished-step-00000010");
+    // Between the two renames.
+    fs::rename(&written.dir, &replaced).unwrap();
+    fs::create_dir(&unfinished).unwrap();
+    assert_eq!(steps(&checkpoints), [10]);
+    checkpoints.latest().unwrap().unwrap().records().unwrap();
+    checkpoints.write(&state(12), "", "", records()).unwrap();
+    assert_eq!(names_in(dir.path()), ["step-00000012"]);
+    // After them.
+    fs::create_dir(dir.path().join(".replaced-step-00000012")).unwrap();
+    assert_eq!(steps(&checkpoints), [12]);
+    checkpoints.write(&state(14), "", "", records()).unwrap();
+    assert_eq!(names_in(dir.path()), ["step-00000014"]);
 }
