@@ -61,6 +61,8 @@ pub struct OpenReport {
     pub bad_captions: Tally,
     /// Samples with two members of one name.
     pub twice_named: Tally,
+    /// Samples that a list of the configuration names and its shards lack.
+    pub not_found: Tally,
     /// Every sample and shard that was left out, for sources of shards, whose budget bounds it.
     pub skipped: Vec<Skipped>,
 }
@@ -82,7 +84,7 @@ impl OpenReport {
         self.tallies().iter().all(|(_, tally)| tally.count == 0)
     }
 
-    fn tallies(&self) -> [(&'static str, &Tally); 8] {
+    fn tallies(&self) -> [(&'static str, &Tally); 9] {
         [
             ("missing image files", &self.missing_files),
             ("empty captions", &self.empty_captions),
@@ -92,6 +94,7 @@ impl OpenReport {
             ("samples without a caption", &self.no_caption),
             ("unreadable captions", &self.bad_captions),
             ("samples with two members of one name", &self.twice_named),
+            ("listed samples that the shards lack", &self.not_found),
         ]
     }
 }

@@ -87,7 +87,8 @@ impl FolderConfig {
         builder.finish(&file)
     }
 
-    fn caption_file(&self) -> Result<PathBuf, DataError> {
+    /// The caption file.
+    pub(crate) fn caption_file(&self) -> Result<PathBuf, DataError> {
         if let Some(name) = &self.captions {
             return Ok(self.path.join(name));
         }
@@ -117,12 +118,15 @@ impl FolderConfig {
         ]
     }
 
+    /// Byte between the columns of a table whose ending means `usual`.
+    pub(crate) fn separator(&self, usual: char) -> Result<u8, DataError> {
+        let separator = self.separator.unwrap_or(usual);
+        let byte = u8::try_from(separator).ok().filter(u8::is_ascii);
+        byte.ok_or(DataError::Separator { separator })
+    }
+
     fn read_table(&self, file: &Path, separator: char, builder: &mut ListedBuilder) -> Result<(), DataError> {
-        let separator = self.separator.unwrap_or(separator);
-        let separator = u8::try_from(separator)
-            .ok()
-            .filter(u8::is_ascii)
-            .ok_or(DataError::Separator { separator })?;
+        let separator = self.separator(separator)?;
         let reader = File::open(file).map_err(|source| DataError::Read {
             path: file.to_owned(),
             source,

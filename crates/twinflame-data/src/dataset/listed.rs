@@ -30,6 +30,8 @@ pub(super) struct Row {
 /// One usable row.
 #[derive(Debug)]
 struct Entry {
+    /// Among all rows that were added, unusable ones too.
+    row: usize,
     image: usize,
     image_id: i64,
     captions: Box<[Box<str>]>,
@@ -57,6 +59,7 @@ pub(super) struct ListedBuilder {
     image_of_id: Vec<usize>,
     classes: Interner<String>,
     entries: Vec<Entry>,
+    num_rows: usize,
     report: OpenReport,
 }
 
@@ -94,11 +97,14 @@ impl ListedBuilder {
             image_of_id: Vec::new(),
             classes: Interner::new(),
             entries: Vec::new(),
+            num_rows: 0,
             report: OpenReport::default(),
         }
     }
 
     pub(super) fn add(&mut self, row: Row) {
+        let number = self.num_rows;
+        self.num_rows += 1;
         let image = self.images.number(row.image);
         if image == self.exists.len() {
             self.exists.push(self.root.join(&self.images.values[image]).is_file());
@@ -125,6 +131,7 @@ impl ListedBuilder {
         let image_id = row.id.map_or(image, |id| self.number_id(id, image, &row.place));
         let class = row.class.map(|class| self.classes.number(class));
         self.entries.push(Entry {
+            row: number,
             image,
             image_id: image_id as i64,
             captions,
@@ -192,6 +199,10 @@ impl Source for ListedSource {
 
     fn image_id(&self, index: usize) -> i64 {
         self.entries[index].image_id
+    }
+
+    fn row(&self, index: usize) -> usize {
+        self.entries[index].row
     }
 
     fn name(&self, index: usize) -> String {
