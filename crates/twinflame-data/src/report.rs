@@ -61,6 +61,8 @@ pub struct OpenReport {
     pub bad_captions: Tally,
     /// Samples with two members of one name.
     pub twice_named: Tally,
+    /// Samples that a list of the configuration names and its shards lack.
+    pub not_found: Tally,
     /// Every sample and shard that was left out, for sources of shards, whose budget bounds it.
     pub skipped: Vec<Skipped>,
 }
@@ -104,6 +106,7 @@ impl OpenReport {
             &mut self.no_caption,
             &mut self.bad_captions,
             &mut self.twice_named,
+            &mut self.not_found,
         ]
     }
 
@@ -117,12 +120,13 @@ impl OpenReport {
             &self.no_caption,
             &self.bad_captions,
             &self.twice_named,
+            &self.not_found,
         ]
     }
 }
 
 /// What the tallies of an [`OpenReport`] count, in their order.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "missing image files",
     "empty captions",
     "ids given to several image files",
@@ -131,6 +135,7 @@ const KINDS: [&str; 8] = [
     "samples without a caption",
     "unreadable captions",
     "samples with two members of one name",
+    "listed samples that the shards lack",
 ];
 
 impl fmt::Display for OpenReport {

@@ -110,6 +110,16 @@ pub enum DataError {
         /// What was found, up to where the budget was spent.
         report: Box<OpenReport>,
     },
+    /// A list of samples that fits none of the shards.
+    #[error("{key} = {list:?}: {message}")]
+    SampleList {
+        /// Key of the configuration.
+        key: &'static str,
+        /// The list.
+        list: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// `paths` of a JSON source is empty.
     #[error("paths is empty: list at least one JSON file")]
     NoPaths,

@@ -76,7 +76,7 @@ impl FolderConfig {
                 path: self.path.clone(),
             });
         }
-        let table = Table::open(self.caption_file()?, self.columns(), self.separator)?;
+        let table = Table::open(self.caption_file()?, self.columns(), |usual| self.separator(usual))?;
         let mut builder = ListedBuilder::new(&self.path);
         table.for_each(|place, row| builder.add(place, row))?;
         let file = table.file().to_owned();
@@ -92,7 +92,8 @@ impl FolderConfig {
         }
     }
 
-    fn caption_file(&self) -> Result<PathBuf, DataError> {
+    /// The caption file.
+    pub(crate) fn caption_file(&self) -> Result<PathBuf, DataError> {
         if let Some(name) = &self.captions {
             return Ok(self.path.join(name));
         }
@@ -110,6 +111,16 @@ impl FolderConfig {
                 found: found.into_iter().map(str::to_owned).collect(),
             }),
         }
+    }
+
+    /// Byte between the columns of a table whose ending means `usual`.
+    ///
+    /// # Errors
+    /// A separator that is not one byte.
+    pub(crate) fn separator(&self, usual: char) -> Result<u8, DataError> {
+        let separator = self.separator.unwrap_or(usual);
+        let byte = u8::try_from(separator).ok().filter(u8::is_ascii);
+        byte.ok_or(DataError::Separator { separator })
     }
 }
 

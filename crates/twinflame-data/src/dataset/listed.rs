@@ -56,9 +56,12 @@ pub(super) enum Rows {
 /// One usable row: 32 bytes, all that is kept of it.
 #[derive(Debug)]
 struct Entry {
-    place: Place,
+    at: u64,
+    len: u32,
     /// Tells whether the row is still the one that was checked.
     check: u32,
+    /// Among all rows that were added, unusable ones too.
+    row: u32,
     /// Numbers the image files.
     image: u32,
     image_id: u32,
@@ -88,6 +91,7 @@ pub(super) struct ListedBuilder {
     classes: Interner,
     class_names: Vec<String>,
     entries: Vec<Entry>,
+    num_rows: u32,
     report: OpenReport,
 }
 
@@ -133,13 +137,15 @@ impl ListedBuilder {
             classes: Interner::default(),
             class_names: Vec::new(),
             entries: Vec::new(),
+            num_rows: 0,
             report: OpenReport::default(),
         }
     }
 
     /// Takes a row that can be read at `place` again.
     pub(super) fn add(&mut self, place: Place, row: Row) {
-        let check = check(&row);
+        let (check, number) = (check(&row), self.num_rows);
+        self.num_rows += 1;
         let image = self.images.number(&row.image);
         if image as usize == self.exists.len() {
             self.exists.push(self.root.join(&row.image).is_file());
@@ -161,8 +167,10 @@ impl ListedBuilder {
         let image_id = row.id.map_or(image, |id| self.number_id(&id, image, &row.place));
         let class = row.class.and_then(|class| self.number_class(class));
         self.entries.push(Entry {
-            place,
+            at: place.at,
+            len: place.len,
             check,
+            row: number,
             image,
             image_id,
             class,
@@ -214,10 +222,14 @@ impl ListedBuilder {
 
 impl ListedSource {
     /// Image file, as its row names it, and captions of a sample.
-    fn row(&self, index: usize) -> Result<(String, Vec<String>), SampleError> {
+    fn read_row(&self, index: usize) -> Result<(String, Vec<String>), SampleError> {
         let Entry {
-            place, check: checked, ..
+            at,
+            len,
+            check: checked,
+            ..
         } = self.entries[index];
+        let place = Place { at, len };
         match &self.rows {
             Rows::Listed(rows) => {
                 let (image, captions) = &rows[place.at as usize];
@@ -262,14 +274,18 @@ impl Source for ListedSource {
         self.entries[index].image_id.into()
     }
 
+    fn row(&self, index: usize) -> usize {
+        self.entries[index].row as usize
+    }
+
     /// The image file as the row names it.
     fn name(&self, index: usize) -> String {
-        self.row(index)
+        self.read_row(index)
             .map_or_else(|error| error.to_string(), |(image, _)| image)
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
-        let (image, mut captions) = self.row(index)?;
+        let (image, mut captions) = self.read_row(index)?;
         let caption = captions.swap_remove(rng.random_range(0..captions.len()));
         Ok(Draw {
             image: self.decode(&image)?,
@@ -284,16 +300,16 @@ impl Source for ListedSource {
     }
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {
-        self.decode(&self.row(index)?.0)
+        self.decode(&self.read_row(index)?.0)
     }
 
     fn encoded(&self, index: usize) -> Result<(&'static str, Vec<u8>), SampleError> {
-        let (image, _) = self.row(index)?;
+        let (image, _) = self.read_row(index)?;
         with_ending(self.read(&image)?).map_err(|source| self.no_image(&image, source))
     }
 
     fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
-        Ok(self.row(index)?.1)
+        Ok(self.read_row(index)?.1)
     }
 
     fn eval_images(&self) -> Vec<usize> {

@@ -87,6 +87,11 @@ pub trait Source: Debug + Send + Sync {
         self.num_samples()
     }
 
+    /// The row of its table that a sample comes from, counted from 0 with those that cannot be used. Without a table: `index`.
+    fn row(&self, index: usize) -> usize {
+        index
+    }
+
     /// Names a sample in messages: a path, or emoji and vendor.
     fn name(&self, index: usize) -> String;
 

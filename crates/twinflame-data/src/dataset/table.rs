@@ -47,11 +47,16 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Looks at the ending and, of CSV and TSV, at the header.
+    /// Looks at the ending and, of CSV and TSV, at the header. `separator` gives the byte between columns, from the usual one.
     ///
     /// # Errors
-    /// An unknown ending, a file that cannot be read, a column that is not there, or a separator that is not one byte.
-    pub(super) fn open(file: PathBuf, columns: Columns, separator: Option<char>) -> Result<Self, DataError> {
+    /// An unknown ending, a file that cannot be read, a column that is not there, or what `separator` says of the usual
+    /// one.
+    pub(super) fn open(
+        file: PathBuf,
+        columns: Columns,
+        separator: impl Fn(char) -> Result<u8, DataError>,
+    ) -> Result<Self, DataError> {
         let usual = match file.extension().and_then(|ending| ending.to_str()) {
             Some("csv") => ',',
             Some("tsv") => '\t',
@@ -61,11 +66,7 @@ impl Table {
             }
             _ => return Err(DataError::Ending { file }),
         };
-        let separator = separator.unwrap_or(usual);
-        let separator = u8::try_from(separator)
-            .ok()
-            .filter(u8::is_ascii)
-            .ok_or(DataError::Separator { separator })?;
+        let separator = separator(usual)?;
         let mut table = csv::ReaderBuilder::new().delimiter(separator).from_reader(open(&file)?);
         let header = table
             .headers()

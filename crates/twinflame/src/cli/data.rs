@@ -1,5 +1,7 @@
 //! `twinflame data`: a look at a data set, and what to take of it.
 
+mod dedup;
+
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -34,6 +36,8 @@ enum DataVerb {
     Inspect(InspectArgs),
     /// Keep the pairs of a large collection that balance it over a list of queries, as CLIP's data was made
     Curate(CurateArgs),
+    /// Find images that are there twice, as the same file or nearly the same picture, and list the samples to keep
+    Dedup(dedup::DedupArgs),
     /// Write a data set as tar shards, the image files as they are; called again, it goes on where it stopped
     Shard(ShardArgs),
     /// Make a list of queries of the frequent words of a text
@@ -119,6 +123,7 @@ struct InspectArgs {
 pub(super) fn run(args: &DataArgs) -> anyhow::Result<()> {
     match &args.verb {
         DataVerb::Inspect(args) => run_inspect(args),
+        DataVerb::Dedup(args) => dedup::run(args),
         DataVerb::Shard(args) => run_shard(args),
         DataVerb::Curate(args) => run_curate(args),
         DataVerb::Queries(args) => run_queries(args),

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{CaptionNoise, DataError, IMAGE_ENDINGS, WebDatasetSource};
@@ -31,6 +33,15 @@ pub struct WebDatasetConfig {
     /// Samples and shards that may be left out because they are damaged or lack a part; one more is an error. Default 1000.
     #[serde(default = "max_skipped")]
     pub max_skipped: usize,
+    /// File of the samples to use, an object `{"file": shard, "sample": key}` on each line, as `twinflame data curate` and
+    /// `twinflame data dedup` write it. Shards without any are not opened. Left out: all samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<PathBuf>,
+    /// File of samples that show one thing, an object `{"file": shard, "sample": key, "group": number}` on each line, as
+    /// `twinflame data dedup --groups` writes it: those of a group have one image id, so that `task.targets = "by-id"` and
+    /// `loader.distinct_ids` take them for the same. Left out: every sample is another image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<PathBuf>,
     /// Share of training captions that are replaced by others, see [`CaptionNoise`]. Default 0.
     #[serde(default, skip_serializing_if = "CaptionNoise::is_none")]
     pub caption_noise: CaptionNoise,
@@ -57,6 +68,8 @@ impl WebDatasetConfig {
             caption_key: caption_key(),
             caption_field: None,
             max_skipped: max_skipped(),
+            keep: None,
+            groups: None,
             caption_noise: CaptionNoise::default(),
         }
     }
@@ -64,7 +77,8 @@ impl WebDatasetConfig {
     /// Reads the members' headers and the captions of every shard, and no image.
     ///
     /// # Errors
-    /// Patterns that match no shard, no usable sample, or more than `max_skipped` that are not.
+    /// Patterns that match no shard, no usable sample, more than `max_skipped` that are not, or a list (`keep`, `groups`) that
+    /// cannot be read or names nothing of the shards.
     pub fn open(&self) -> Result<WebDatasetSource, DataError> {
         WebDatasetSource::open(self)
     }

@@ -1,6 +1,8 @@
 //! Tar shards as WebDataset has them.
 
 mod config;
+mod lists;
+mod sample_list;
 mod scan;
 mod shards;
 mod source;

@@ -7,7 +7,8 @@ use rand::rngs::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::WebDatasetConfig;
-use super::scan::{Entry, Fault, Scan, Span, captions, scan};
+use super::lists::{Lists, Seen};
+use super::scan::{Entry, Fault, Scan, Span, captions};
 use super::shards::expand;
 use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
 use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
@@ -27,25 +28,29 @@ pub struct WebDatasetSource {
     /// Sample at which each shard begins.
     starts: Vec<usize>,
     entries: Vec<Entry>,
+    /// Samples whose image id is that of an earlier one, and which. Ascending.
+    joined: Vec<(usize, usize)>,
     json_field: Option<String>,
     report: OpenReport,
     limits: DecodeLimits,
 }
 
-/// Hands over shard, key and captions of every sample, one shard after another, and nothing after the first error. Returns
+/// Hands over shard, key and captions of every sample that is used, one shard after another, and nothing after the first error. Returns
 /// how many shards and samples are damaged, which are left out.
 ///
 /// # Errors
-/// Patterns that match no shard, as a [`DataError`], and what `act` returns.
+/// Patterns that match no shard and lists that cannot be read, as a [`DataError`], and what `act` returns.
 pub(crate) fn for_each_caption<E: From<DataError>>(
     config: &WebDatasetConfig,
     mut act: impl FnMut(&str, &str, Vec<String>) -> Result<(), E>,
 ) -> Result<u64, E> {
     let mut damaged = 0;
-    for path in expand(&config.shards)? {
+    let shards = expand(&config.shards)?;
+    let lists = Lists::read(config, &shards)?;
+    for (number, path) in shards.iter().enumerate() {
         let shard = path.display().to_string();
         let mut outcome = Ok(());
-        let scan = scan(&path, config, |_, key, captions| {
+        let (scan, _) = lists.scan((number, path), config, |_, key, captions| {
             if outcome.is_ok() {
                 outcome = act(&shard, key, captions);
             }
@@ -65,15 +70,19 @@ impl WebDatasetSource {
         config.validate()?;
         let shards = expand(&config.shards)?;
         let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
-        for shards in shards.chunks(SHARDS_AT_ONCE) {
-            let scan = |shard: &PathBuf| {
+        let lists = Lists::read(config, &shards)?;
+        let mut listed = lists.found();
+        let numbered: Vec<(usize, &PathBuf)> = shards.iter().enumerate().collect();
+        for shards in numbered.chunks(SHARDS_AT_ONCE) {
+            let scan = |&(number, shard): &(usize, &PathBuf)| {
                 let mut entries = Vec::new();
-                let scan = scan(shard, config, |entry, _, _| entries.push(entry));
-                (entries, scan)
+                let (scan, seen) = lists.scan((number, shard), config, |entry, _, _| entries.push(entry));
+                (entries, scan, seen)
             };
-            let scans: Vec<(Vec<Entry>, Scan)> = shards.par_iter().map(scan).collect();
-            for (shard, (found, scan)) in shards.iter().zip(scans) {
+            let scans: Vec<(Vec<Entry>, Scan, Seen)> = shards.par_iter().map(scan).collect();
+            for ((_, shard), (found, scan, seen)) in shards.iter().zip(scans) {
                 starts.push(entries.len());
+                lists.add(&mut listed, seen, entries.len());
                 entries.extend(found);
                 report.num_samples = entries.len();
                 let name = shard.display().to_string();
@@ -108,6 +117,7 @@ impl WebDatasetSource {
                 }
             }
         }
+        lists.check(&listed, &shards, &mut report)?;
         if entries.is_empty() {
             return Err(DataError::NoSamples {
                 path: shards[0].clone(),
@@ -121,6 +131,7 @@ impl WebDatasetSource {
             shards,
             starts,
             entries,
+            joined: listed.joined,
             json_field: config.json_field().map(str::to_owned),
             report,
             limits: DecodeLimits::default(),
@@ -165,8 +176,10 @@ impl Source for WebDatasetSource {
         self.entries.len()
     }
 
+    /// The number of the sample, or of the first one of its group.
     fn image_id(&self, index: usize) -> i64 {
-        index as i64
+        let found = self.joined.binary_search_by_key(&index, |&(sample, _)| sample);
+        found.map_or(index, |at| self.joined[at].1) as i64
     }
 
     /// Shard and key. The key is read from the shard again, which nothing but a message needs.
@@ -230,7 +243,8 @@ impl Source for WebDatasetSource {
     fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
         let mut listed = Vec::new();
         for index in 0..self.num_samples() {
-            listed.extend(self.captions(index)?.into_iter().map(|text| (index as i64, text)));
+            let id = self.image_id(index);
+            listed.extend(self.captions(index)?.into_iter().map(|text| (id, text)));
         }
         Ok(listed)
     }
