@@ -47,7 +47,7 @@ impl Lists {
         };
         let keep = read("keep", &config.keep, false)?;
         match keep {
-            Some(keep) if keep.len() == 0 => Err(keep.is_empty()),
+            Some(keep) if keep.is_empty() => Err(keep.nothing_left()),
             keep => Ok(Self {
                 keep,
                 groups: read("groups", &config.groups, true)?,

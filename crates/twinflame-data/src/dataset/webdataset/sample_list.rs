@@ -114,6 +114,11 @@ impl SampleList {
         self.num_elsewhere
     }
 
+    /// Whether no sample is listed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
     /// Samples listed.
     pub(super) fn len(&self) -> usize {
         self.listed.len()
@@ -150,8 +155,8 @@ impl SampleList {
         ))
     }
 
-    /// The error of a list that is empty.
-    pub(super) fn is_empty(&self) -> DataError {
+    /// The error of an empty list of samples to use.
+    pub(super) fn nothing_left(&self) -> DataError {
         self.error("the list is empty, so that no sample would be left".to_owned())
     }
 
