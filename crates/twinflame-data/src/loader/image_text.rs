@@ -33,6 +33,12 @@ impl Rank {
     const ALONE: Self = Self { index: 0, count: 1 };
 }
 
+/// What a loader is over: samples of the source, and which process takes them.
+struct Extent {
+    range: Range<usize>,
+    rank: Rank,
+}
+
 /// Loads batches of image-text pairs on worker threads.
 ///
 /// **Order and augmentation** are a pure function of (seed, pass over the data, sample index): they depend neither on the
@@ -97,7 +103,8 @@ impl ImageTextLoader {
                 return Err(LoaderError::DistinctMixture);
             }
         }
-        Self::over(source, pipeline, config.clone(), mode, seed, range, Rank::ALONE).checked()
+        let rank = Rank::ALONE;
+        Self::over(source, pipeline, config.clone(), mode, seed, Extent { range, rank }).checked()
     }
 
     /// The share of process `rank` of `num_ranks` that train together, with epochs and cursor of its own: batches of
@@ -170,8 +177,7 @@ impl ImageTextLoader {
             config.clone(),
             *mode,
             *seed,
-            range,
-            rank,
+            Extent { range, rank },
         )
     }
 
@@ -181,8 +187,7 @@ impl ImageTextLoader {
         config: LoaderConfig,
         mode: LoaderMode,
         seed: u64,
-        range: Range<usize>,
-        rank: Rank,
+        Extent { range, rank }: Extent,
     ) -> Self {
         let batch_size = config.batch_size * rank.count;
         let planner = mode.planner(source.as_ref(), range.clone(), &config, batch_size, seed);

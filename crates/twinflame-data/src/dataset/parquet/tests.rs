@@ -22,8 +22,11 @@ fn png(grey: u8) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Optional binary image and optional caption, as img2dataset writes them.
-struct Rows<'a>(&'a [(Option<Vec<u8>>, Option<Vec<u8>>)]);
+/// Image and caption.
+type Row = [Option<Vec<u8>>; 2];
+
+/// Rows as img2dataset writes them.
+struct Rows<'a>(&'a [Row]);
 
 const BINARY: &str = "message m { OPTIONAL BYTE_ARRAY caption (UTF8); OPTIONAL BYTE_ARRAY jpg; OPTIONAL INT64 width; }";
 
@@ -40,15 +43,11 @@ impl Rows<'_> {
         let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).unwrap();
         for rows in self.0.chunks(group) {
             let mut of_group = writer.next_row_group().unwrap();
-            let values = |of_row: fn(&(Option<Vec<u8>>, Option<Vec<u8>>)) -> &Option<Vec<u8>>| {
-                let values: Vec<ByteArray> = rows
-                    .iter()
-                    .filter_map(|row| of_row(row).clone().map(Into::into))
-                    .collect();
-                let defs: Vec<i16> = rows.iter().map(|row| i16::from(of_row(row).is_some())).collect();
-                (values, defs)
-            };
-            for (values, defs) in [values(|row| &row.1), values(|row| &row.0)] {
+            // The schema has the caption first.
+            for part in [1, 0] {
+                let of_rows = rows.iter().map(|row| row[part].clone());
+                let values: Vec<ByteArray> = of_rows.clone().flatten().map(Into::into).collect();
+                let defs: Vec<i16> = of_rows.map(|value| i16::from(value.is_some())).collect();
                 let mut column = of_group.next_column().unwrap().unwrap();
                 column
                     .typed::<ByteArrayType>()
@@ -70,8 +69,8 @@ impl Rows<'_> {
 }
 
 /// `num` good rows from `first` on.
-fn good(first: u8, num: u8) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
-    let row = |grey: u8| (Some(png(grey)), Some(format!(" grey {grey} ").into_bytes()));
+fn good(first: u8, num: u8) -> Vec<Row> {
+    let row = |grey: u8| [Some(png(grey)), Some(format!(" grey {grey} ").into_bytes())];
     (first..first + num).map(row).collect()
 }
 
@@ -108,10 +107,10 @@ fn rows_are_samples_in_order_whatever_the_groups_and_the_compression() {
 fn rows_that_lack_something_are_counted_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = good(0, 12);
-    rows[1].0 = None;
-    rows[4].1 = None;
-    rows[5].1 = Some(b"  ".to_vec());
-    rows[11].1 = Some(vec![0xff, 0xfe]);
+    rows[1][0] = None;
+    rows[4][1] = None;
+    rows[5][1] = Some(b"  ".to_vec());
+    rows[11][1] = Some(vec![0xff, 0xfe]);
     Rows(&rows).write(&folder.path().join("a.parquet"), 5, Compression::SNAPPY);
     let config = config(&folder, "*.parquet");
     let source = config.open().unwrap();
