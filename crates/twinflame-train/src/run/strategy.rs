@@ -104,7 +104,8 @@ impl Training<'_> {
             let done = LearnerEvent::EndEpoch(self.state.epoch);
             self.events.process_train(done).map_err(broken)?;
         }
-        while self.state.step < self.plan.num_steps {
+        // A run that was killed behind its last step has its last validation before it.
+        while !self.state.finished {
             if let Pause::Asked = self.train_epoch(train)? {
                 self.save()?;
                 return Ok(Outcome::Interrupted);
