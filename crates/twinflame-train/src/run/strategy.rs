@@ -104,7 +104,8 @@ impl Training<'_> {
             let done = LearnerEvent::EndEpoch(self.state.epoch);
             self.events.process_train(done).map_err(broken)?;
         }
-        while self.state.step < self.plan.num_steps {
+        // All steps may be done and the validation after them not: a run that was killed there continues with it.
+        while !self.state.finished {
             if let Pause::Asked = self.train_epoch(train)? {
                 self.save()?;
                 return Ok(Outcome::Interrupted);
