@@ -136,29 +136,37 @@ fn a_run_stopped_at_the_end_of_an_epoch_still_validates_it() {
 }
 
 #[test]
-fn a_validation_whose_checkpoint_was_not_yet_written_is_logged_once() {
+fn a_validation_whose_checkpoint_was_not_yet_written_is_done_and_logged_once() {
     let parent = TempDir::new().unwrap();
     let straight = run::train(&clip(), &device(), &options(&parent)).unwrap();
-    let killed = parent.path().join("killed");
-    copy(&straight.run_dir, &killed);
-    for checkpoint in RunFolder::open(&killed).unwrap().checkpoints(1).list().unwrap() {
-        if checkpoint.state.step > 6 {
-            fs::remove_dir_all(checkpoint.dir).unwrap();
+    // Both end an epoch, 12 the run too: each is saved before its validation and again after it.
+    for step in [6, 12] {
+        let killed = parent.path().join(format!("killed-{step}"));
+        copy(&straight.run_dir, &killed);
+        for checkpoint in RunFolder::open(&killed).unwrap().checkpoints(1).list().unwrap() {
+            if checkpoint.state.step > step {
+                fs::remove_dir_all(checkpoint.dir).unwrap();
+            }
         }
+        let mut before = state(&killed, step);
+        let earlier = state(&killed, step - 2);
+        for key in ["best", "validations_since_best"] {
+            before[key] = earlier[key].clone();
+        }
+        before["epoch"] = (step / 3 - 1).into();
+        before["batch"] = 3.into();
+        before["finished"] = false.into();
+        let file = killed.join(format!("checkpoints/step-{step:08}/state.json"));
+        fs::write(file, before.to_string()).unwrap();
+        let resumed = run::resume(&killed, &device(), &options(&parent)).unwrap();
+        assert_eq!((&resumed.best, &resumed.outcome), (&straight.best, &Outcome::Finished));
+        assert_same(
+            &killed,
+            &straight.run_dir,
+            12,
+            &format!("killed after the validation of step {step}"),
+        );
     }
-    // Step 6 ends an epoch: it is saved before its validation and again after it.
-    let mut before = state(&killed, 6);
-    let earlier = state(&killed, 4);
-    for (key, value) in [
-        ("epoch", 1.into()),
-        ("batch", 3.into()),
-        ("best", earlier["best"].clone()),
-    ] {
-        before[key] = value;
-    }
-    fs::write(killed.join("checkpoints/step-00000006/state.json"), before.to_string()).unwrap();
-    run::resume(&killed, &device(), &options(&parent)).unwrap();
-    assert_same(&killed, &straight.run_dir, 12, "killed after the validation of step 6");
 }
 
 #[test]

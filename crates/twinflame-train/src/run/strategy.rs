@@ -104,7 +104,7 @@ impl Training<'_> {
             let done = LearnerEvent::EndEpoch(self.state.epoch);
             self.events.process_train(done).map_err(broken)?;
         }
-        // A run that was killed behind its last step has its last validation before it.
+        // All steps may be done and the validation after them not: a run that was killed there continues with it.
         while !self.state.finished {
             if let Pause::Asked = self.train_epoch(train)? {
                 self.save()?;
