@@ -136,7 +136,8 @@ impl Lists {
             list.for_each_missing(found, shards, |file, sample| {
                 missing.add(|| format!("{file}, {sample}"))
             })?;
-            if !found.contains(&true) && missing.count > 0 {
+            // Shards that cannot be read are told as such.
+            if !found.contains(&true) && missing.count > 0 && report.broken_files.count == 0 {
                 return Err(list.fits_not(&missing.named[0], &shards[0]));
             }
             report.not_found.count += missing.count;
@@ -281,6 +282,13 @@ mod tests {
             both.starts_with("groups, line 3: 0.tar, 0001 is in group 1 already; "),
             "{both}"
         );
+        fs::write(shards.path("keep"), line.replace("0.tar", "7.tar")).unwrap();
+        let config = WebDatasetConfig {
+            keep: Some(shards.path("keep")),
+            ..shards.config("{7..8}.tar")
+        };
+        let no_shard = config.open().unwrap_err().to_string();
+        assert!(no_shard.contains("broken shards: 1 ("), "{no_shard}");
         let config = WebDatasetConfig {
             keep: Some("/no/such/list".into()),
             ..shards.config("0.tar")
