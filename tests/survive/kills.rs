@@ -42,11 +42,7 @@ fn strike(straight: &Straight, place: &Path, aim: Aim) -> Option<Doing> {
     let mut since = None;
     while !before.is_time(place, aim, &mut since) {
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(
-                status.success(),
-                "{}",
-                std::fs::read_to_string(place.join("err")).unwrap()
-            );
+            assert!(status.success(), "{}", fs::read_to_string(place.join("err")).unwrap());
             return None;
         }
         sleep(Duration::from_millis(1));
