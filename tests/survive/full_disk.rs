@@ -30,7 +30,7 @@ const SELDOM: [&str; 2] = ["--set=run.save_every_steps=100", "--set=run.save_eve
 enum Full {
     /// From the start, but for so many bytes.
     ButFor(u64),
-    /// The same where logs grow for longer than checkpoints are apart.
+    /// The same where checkpoints are so rare that it is the logs that fill it.
     SeldomSavedButFor(u64),
     /// So long after the start.
     After(Duration),
@@ -43,7 +43,7 @@ impl Full {
     fn random(tried: usize, took: Duration, rng: &mut ChaCha8Rng) -> Self {
         match tried % 5 {
             0 => Self::ButFor(rng.random_range(0..TWO_CHECKPOINTS)),
-            1 => Self::SeldomSavedButFor(rng.random_range(0..25_000)),
+            1 => Self::SeldomSavedButFor(rng.random_range(13_000..30_000)),
             2 => Self::After(took.mul_f64(rng.random())),
             3 => Self::BeforeTheTest,
             _ => Self::ButFor(rng.random_range(0..100_000)),
