@@ -19,7 +19,7 @@ const FEW: usize = 6;
 
 const SIGKILL: i32 = 9;
 
-/// Half of the kills are blind; the others see to it that each phase is met, in some of which a run spends little time.
+/// Five of eight kills are blind; the others see to it that each phase is met, in some of which a run spends little time.
 fn aim(kill: usize, took: Duration, rng: &mut ChaCha8Rng) -> Aim {
     let mut up_to = |longest: Duration| longest.mul_f64(rng.random());
     match kill % 8 {
