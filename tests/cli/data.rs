@@ -158,7 +158,15 @@ fn training_on_shards() {
     let losses = |outcome: &crate::run::Outcome| -> Vec<String> {
         let lines = outcome.stdout.lines().filter(|line| line.contains("  epoch "));
         lines
-            .map(|line| line.split("  speed").next().unwrap().to_owned())
+            .map(|line| {
+                line.split("  speed")
+                    .next()
+                    .unwrap()
+                    .split("  left")
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            })
             .collect()
     };
     let [one, two] = [train("one", "0"), train("two", "3")].map(|outcome| losses(&outcome));

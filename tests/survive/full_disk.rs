@@ -11,23 +11,44 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use twinflame::train::run::{self, RunFolder};
 
+use crate::moment::{Before, Doing};
 use crate::small_disk::SmallDisk;
 use crate::times;
 use crate::training::{Straight, last_run, spawn, words};
 
-/// Full disks of every day.
-const FEW: usize = 3;
+/// Full disks of every day: one of each kind.
+const FEW: usize = 5;
 
 /// Room that a run with two checkpoints needs, in bytes: at the third checkpoint it needs more.
 const TWO_CHECKPOINTS: u64 = 9_500_000;
+
+/// Checkpoints at the ends of epochs alone.
+const SELDOM: [&str; 2] = ["--set=run.save_every_steps=100", "--set=run.save_every_minutes=100"];
 
 /// When the disk is full.
 #[derive(Clone, Copy, Debug)]
 enum Full {
     /// From the start, but for so many bytes.
     ButFor(u64),
+    /// The same where checkpoints are so rare that it is the logs that fill it.
+    SeldomSavedButFor(u64),
     /// So long after the start.
     After(Duration),
+    /// As soon as the run is trained.
+    BeforeTheTest,
+}
+
+impl Full {
+    /// A random moment, kind by kind.
+    fn random(tried: usize, took: Duration, rng: &mut ChaCha8Rng) -> Self {
+        match tried % 5 {
+            0 => Self::ButFor(rng.random_range(0..TWO_CHECKPOINTS)),
+            1 => Self::SeldomSavedButFor(rng.random_range(13_000..30_000)),
+            2 => Self::After(took.mul_f64(rng.random())),
+            3 => Self::BeforeTheTest,
+            _ => Self::ButFor(rng.random_range(0..100_000)),
+        }
+    }
 }
 
 /// Fails unless a process stopped with one message, of a file that cannot be written; the file's name.
@@ -85,13 +106,29 @@ fn assert_goes_on(straight: &Straight, place: &Path, what: &str) {
 
 /// Trains on a disk that fills up; `None` if the run ended before that.
 fn train_until_full(straight: &Straight, disk: &SmallDisk, words_to: &Path, full: Full) -> Option<Output> {
-    if let Full::ButFor(bytes) = full {
-        disk.fill(bytes);
+    let mut command = straight.start(disk.path(), None);
+    match full {
+        Full::ButFor(bytes) => disk.fill(bytes),
+        Full::SeldomSavedButFor(bytes) => {
+            command.args(SELDOM);
+            disk.fill(bytes);
+        }
+        _ => {}
     }
-    let mut child = spawn(straight.start(disk.path(), None), words_to);
-    if let Full::After(delay) = full {
-        sleep(delay);
-        disk.fill(0);
+    let before = Before::of(disk.path());
+    let mut child = spawn(command, words_to);
+    match full {
+        Full::After(delay) => {
+            sleep(delay);
+            disk.fill(0);
+        }
+        Full::BeforeTheTest => {
+            while child.try_wait().unwrap().is_none() && before.doing(disk.path()) != Doing::Testing {
+                sleep(Duration::from_millis(1));
+            }
+            disk.fill(0);
+        }
+        _ => {}
     }
     let status = child.wait().unwrap();
     let [stdout, stderr] = ["out", "err"].map(|name| fs::read(words_to.join(name)).unwrap());
@@ -112,12 +149,8 @@ fn a_run_whose_disk_was_full_goes_on_once_there_is_room() {
     let (mut done, mut tried) = (0, 0);
     while done < wanted {
         let disk = SmallDisk::mount(place.path()).unwrap();
+        let full = Full::random(tried, straight.took, &mut rng);
         tried += 1;
-        let full = match tried % 3 {
-            0 => Full::ButFor(rng.random_range(0..100_000)),
-            1 => Full::ButFor(rng.random_range(0..TWO_CHECKPOINTS)),
-            _ => Full::After(straight.took.mul_f64(rng.random())),
-        };
         let words_to = tempfile::tempdir().unwrap();
         let what = format!("disk {done}, full {full:?}");
         let Some(output) = train_until_full(straight, &disk, words_to.path(), full) else {
@@ -153,8 +186,7 @@ fn a_run_that_shares_a_full_disk_with_what_it_prints_does_not_panic() {
 #[test]
 fn a_file_that_may_not_grow_stops_the_run_which_goes_on_without_the_limit() {
     let straight = Straight::run();
-    let seldom = ["--set=run.save_every_steps=100", "--set=run.save_every_minutes=100"];
-    for (blocks, more) in [(1, &[][..]), (8, &seldom), (64, &[])] {
+    for (blocks, more) in [(1, &[][..]), (8, &SELDOM), (64, &[])] {
         let place = tempfile::tempdir().unwrap();
         let train = straight.start(place.path(), None);
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");

@@ -18,7 +18,7 @@ const FEW: usize = 6;
 
 const SIGKILL: i32 = 9;
 
-/// Half of the kills are blind; the others see to it that each phase is met, in some of which a run spends little time.
+/// Five of eight kills are blind; the others see to it that each phase is met, in some of which a run spends little time.
 fn aim(kill: usize, took: Duration, rng: &mut ChaCha8Rng) -> Aim {
     let mut up_to = |longest: Duration| longest.mul_f64(rng.random());
     match kill % 8 {
@@ -41,11 +41,7 @@ fn strike(straight: &Straight, place: &Path, aim: Aim) -> Option<Doing> {
     let mut since = None;
     while !before.is_time(place, aim, &mut since) {
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(
-                status.success(),
-                "{}",
-                std::fs::read_to_string(place.join("err")).unwrap()
-            );
+            assert!(status.success(), "{}", fs::read_to_string(place.join("err")).unwrap());
             return None;
         }
         sleep(Duration::from_millis(1));

@@ -115,7 +115,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// A file of the run could not be written while it went on.
-    #[error("the run was stopped after step {step}: {source}. Once there is room, {resume}")]
+    #[error("the run was stopped after step {step}: {source}. Once that is mended, {resume}")]
     Unwritable {
         /// The last step done.
         step: usize,
