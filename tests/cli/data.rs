@@ -174,6 +174,46 @@ fn training_on_shards() {
     assert_eq!(one, two);
 }
 
+/// Shards and a Parquet file in stated proportions; what an epoch is, is told.
+#[test]
+fn training_on_a_mixture_with_parquet() {
+    let folder = shards();
+    let parquet = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/parquet/hugging_face.parquet"
+    );
+    std::fs::copy(parquet, folder.path().join("hf.parquet")).unwrap();
+    let inspected = folder.success(&["data", "inspect", "hf.parquet"]);
+    assert_snapshot!(inspected.lines().next().unwrap(), @"hf.parquet: 7 samples");
+    let recipe = folder.success(&["recipes", "show", "tiny"]);
+    let (before, data) = recipe.split_once("[data.train]\n").unwrap();
+    let (_, after) = data.split_once("\n[").unwrap();
+    let mixture = |parquet: &str, per_epoch: usize| {
+        let sources = format!(
+            "[data.train.sources.hf]\nkind = \"parquet\"\nshards = \"{parquet}\"\nweight = 1\n\
+             [data.train.sources.tars]\nkind = \"webdataset\"\nshards = \"shards/0.tar\"\nweight = 3\n"
+        );
+        let train = format!("[data.train]\nkind = \"mixture\"\nsamples_per_epoch = {per_epoch}\n{sources}");
+        folder.write("mixture.toml", format!("{before}{train}\n[{after}"));
+        vec![
+            "train",
+            "mixture.toml",
+            "--device=cpu",
+            "--plain",
+            "--set=run.num_steps=4",
+            "--set=loader.batch_size=8",
+            "--set=task.micro_batch_size=8",
+        ]
+    };
+    let trained = folder.success(&mixture("hf.parquet", 18));
+    assert_snapshot!(trained.lines().find(|line| line.starts_with("an epoch")).unwrap(), @"an epoch is 10 batches of 8 as loader.batches_per_epoch says; 18 samples fill 2, each time hf 4 of 7, tars 12 of 8; the 2 that fill no batch are not drawn");
+    let refused = |arguments: &[&str]| folder.failure(arguments).lines().last().unwrap().to_owned();
+    assert_snapshot!(refused(&mixture("*.pq", 18)), @"error: data.train: sources.hf: shards, *.pq: it matches no file");
+    assert_snapshot!(refused(&mixture("hf.parquet", 7)), @"error: loader.batch_size = 8 but an epoch of the training data has 7 samples, so there is no full batch; lower batch_size to at most 7");
+    folder.write("cut.parquet", &std::fs::read(parquet).unwrap()[..900]);
+    assert_snapshot!(refused(&mixture("cut.parquet", 18)), @"error: data.train: sources.hf: cut.parquet: no Parquet file, or one that is cut short: Parquet error: Invalid Parquet file. Corrupt footer");
+}
+
 #[test]
 fn a_collection_is_balanced_over_queries() {
     let folder = Folder::new();

@@ -91,7 +91,7 @@ fn duplicates_in_shards_are_found_and_left_out_of_training() {
 
     kept: kept.jsonl
     groups: groups.jsonl
-    not readable, a line each: bad.jsonl
+    not usable, a line each: bad.jsonl
     "#);
     assert_snapshot!(text(&folder, "kept.jsonl"), @r#"
     {"file":"shards/0.tar","sample":"000"}

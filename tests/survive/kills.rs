@@ -1,6 +1,7 @@
 //! SIGKILL at random moments.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::thread::sleep;

@@ -1,5 +1,6 @@
 //! Errors of opening a source and of reading one sample.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -156,7 +157,7 @@ pub enum DataError {
     #[error("{key} = {value}: {expected}")]
     Setting {
         /// Key of the configuration.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// Value found.
         value: String,
         /// What would be right.
@@ -199,16 +200,6 @@ pub enum DataError {
         name: String,
         /// Why.
         source: Box<DataError>,
-    },
-    /// A setting of a mixture that cannot be.
-    #[error("{key} = {value}: {expected}")]
-    PartSetting {
-        /// Key of the configuration.
-        key: String,
-        /// Value found.
-        value: String,
-        /// What would be right.
-        expected: String,
     },
     /// A source whose samples come in groups.
     #[error(

@@ -5,10 +5,10 @@ use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
+use super::source::draw_among;
 use super::table::Table;
 use super::{Classes, DataError, Draw, SampleError, Source};
 use crate::decode::{DecodeError, DecodeLimits, DecodedImage, decode, with_ending};
@@ -285,8 +285,9 @@ impl Source for ListedSource {
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
-        let (image, mut captions) = self.read_row(index)?;
-        let caption = captions.swap_remove(rng.random_range(0..captions.len()));
+        // The row is read once for both.
+        let (image, captions) = self.read_row(index)?;
+        let caption = draw_among(captions, rng);
         Ok(Draw {
             image: self.decode(&image)?,
             caption,
@@ -295,8 +296,7 @@ impl Source for ListedSource {
     }
 
     fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
-        let mut captions = self.captions(index)?;
-        Ok(captions.swap_remove(rng.random_range(0..captions.len())))
+        Ok(draw_among(self.captions(index)?, rng))
     }
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {

@@ -78,8 +78,8 @@ impl MixtureConfig {
     }
 
     fn validate(&self) -> Result<(), DataError> {
-        let wrong = |key: String, value: String, expected: &str| DataError::PartSetting {
-            key,
+        let wrong = |key: String, value: String, expected: &str| DataError::Setting {
+            key: key.into(),
             value,
             expected: expected.to_owned(),
         };
@@ -113,7 +113,7 @@ impl MixtureConfig {
 /// The samples of several sources, one behind the other. How often each comes in training is in [`Source::shares`].
 #[derive(Debug)]
 pub struct MixtureSource {
-    sources: Vec<(String, Arc<dyn Source>)>,
+    sources: Vec<Arc<dyn Source>>,
     shares: Vec<Share>,
     shard_starts: Vec<usize>,
     samples_per_epoch: usize,
@@ -138,11 +138,15 @@ impl MixtureSource {
             start = samples.end;
             report.join(&name, source.report());
             shares.push(Share {
-                name: name.clone(),
+                name,
                 weight: weight.unwrap_or(samples.len() as f64),
                 samples,
             });
-            sources.push((name, source));
+            sources.push(source);
+        }
+        // Without shards in any part they would only say which part is which.
+        if sources.iter().all(|source| source.shard_starts().is_empty()) {
+            shard_starts.clear();
         }
         Self {
             sources,
@@ -161,13 +165,13 @@ impl MixtureSource {
 
     fn of(&self, index: usize) -> (&dyn Source, usize) {
         let (part, local) = self.part(index);
-        (self.sources[part].1.as_ref(), local)
+        (self.sources[part].as_ref(), local)
     }
 
     /// What every part has, each with the index of its first sample and a number of its own.
     fn parts(&self) -> impl Iterator<Item = (usize, usize, &dyn Source)> {
         let numbered = self.sources.iter().zip(&self.shares).enumerate();
-        numbered.map(|(part, ((_, source), share))| (part, share.samples.start, source.as_ref()))
+        numbered.map(|(part, (source, share))| (part, share.samples.start, source.as_ref()))
     }
 }
 
@@ -183,15 +187,11 @@ impl Source for MixtureSource {
 
     fn image_id(&self, index: usize) -> i64 {
         let (part, local) = self.part(index);
-        id_in_part(part, self.sources[part].1.image_id(local))
+        id_in_part(part, self.sources[part].image_id(local))
     }
 
     fn shard_starts(&self) -> &[usize] {
-        // Without shards in any part they would only say which part is which.
-        match self.sources.iter().all(|(_, source)| source.shard_starts().is_empty()) {
-            true => &[],
-            false => &self.shard_starts,
-        }
+        &self.shard_starts
     }
 
     fn shares(&self) -> &[Share] {
@@ -204,8 +204,7 @@ impl Source for MixtureSource {
 
     fn name(&self, index: usize) -> String {
         let (part, local) = self.part(index);
-        let (name, source) = &self.sources[part];
-        format!("{name}: {}", source.name(local))
+        format!("{}: {}", self.shares[part].name, self.sources[part].name(local))
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
@@ -261,7 +260,7 @@ impl Source for MixtureSource {
                 let mut all = vec![None; self.num_samples()];
                 all[start..start + labels.len()].clone_from_slice(&labels);
                 sets.push(Classes {
-                    name: format!("{} of {}", name, self.sources[part].0),
+                    name: format!("{name} of {}", self.shares[part].name),
                     names,
                     labels: all,
                 });

@@ -12,6 +12,7 @@ mod caption_noise;
 mod config;
 mod error;
 mod eval_set;
+mod fault;
 mod folder;
 mod image_files;
 mod image_list;

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
+use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
 use super::SampleError;
@@ -152,4 +153,22 @@ pub trait Source: Debug + Send + Sync {
 
     /// What opening the source found.
     fn report(&self) -> &OpenReport;
+}
+
+/// [`Source::draw`] of a source whose samples have an image and captions that are the same each time.
+pub(super) fn draw_listed(source: &impl Source, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
+    let caption = source.draw_caption(index, rng)?;
+    Ok(Draw {
+        image: source.image(index)?,
+        caption,
+        image_id: source.image_id(index),
+    })
+}
+
+/// One of the captions of a sample.
+///
+/// # Panics
+/// If there is none.
+pub(super) fn draw_among(mut captions: Vec<String>, rng: &mut ChaCha8Rng) -> String {
+    captions.swap_remove(rng.random_range(0..captions.len()))
 }

@@ -18,13 +18,13 @@ pub enum LoaderError {
     },
     /// Not one full batch.
     #[error(
-        "loader.batch_size = {batch_size} but the training data has {num_samples} samples, so there is no full batch; lower \
+        "loader.batch_size = {batch_size} but an epoch of the training data has {num_samples} samples, so there is no full batch; lower \
          batch_size to at most {num_samples}"
     )]
     TooFewSamples {
         /// Pairs per batch.
         batch_size: usize,
-        /// Samples in the source.
+        /// Samples of an epoch.
         num_samples: usize,
     },
     /// Not one full batch without a repeated image id.

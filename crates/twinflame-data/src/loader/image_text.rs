@@ -147,7 +147,7 @@ impl ImageTextLoader {
                 Some(num_ids) => LoaderError::TooFewIds { batch_size, num_ids },
                 None => LoaderError::TooFewSamples {
                     batch_size,
-                    num_samples: source.samples_per_epoch().min(self.inner.range.len()),
+                    num_samples: planner.num_wanted(),
                 },
             });
         }
@@ -215,14 +215,7 @@ impl ImageTextLoader {
     /// Samples per pass that no batch has: the rest after the last full batch, and with `distinct_ids` what fits into no
     /// batch. Others in each pass. Of a mixture, what rounds `samples_per_epoch` down.
     pub fn num_left_out(&self) -> usize {
-        let Inner {
-            range, planner, source, ..
-        } = &*self.inner;
-        let wanted = match source.shares() {
-            [] => range.len(),
-            _ => source.samples_per_epoch(),
-        };
-        wanted.saturating_sub(planner.num_samples())
+        self.inner.planner.num_wanted() - self.inner.planner.num_samples()
     }
 
     /// How the number of batches of an epoch comes about, in words: for the log of a run.
@@ -250,7 +243,7 @@ impl ImageTextLoader {
             true => words.push_str(&format!("a pass over {} samples fills {pass}", range.len())),
             false => words.push_str(&format!(
                 "{} samples fill {pass}, each time {}",
-                source.samples_per_epoch(),
+                planner.num_wanted(),
                 shares.join(", ")
             )),
         }

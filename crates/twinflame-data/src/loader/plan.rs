@@ -35,6 +35,7 @@ enum Order {
     /// the mixture.
     Mixed {
         seed: u64,
+        num_wanted: usize,
         parts: Vec<Part>,
         shards: Option<Shards>,
     },
@@ -123,13 +124,19 @@ impl Planner {
     ) -> Self {
         // Of a slice of the samples, as many as are for it.
         let per_epoch = source.samples_per_epoch() as u128 * range.len() as u128 / source.num_samples().max(1) as u128;
-        let num_batches = per_epoch as usize / batch_size;
+        let num_wanted = per_epoch as usize;
+        let num_batches = num_wanted / batch_size;
         let parts = Part::of(source.shares(), &range, num_batches * batch_size);
         Self {
             range,
             batch_size,
             num_batches,
-            order: Order::Mixed { seed, parts, shards },
+            order: Order::Mixed {
+                seed,
+                num_wanted,
+                parts,
+                shards,
+            },
         }
     }
 
@@ -171,6 +178,14 @@ impl Planner {
         }
     }
 
+    /// Samples of a pass before those are left out that fill no batch.
+    pub(super) fn num_wanted(&self) -> usize {
+        match self.order {
+            Order::Mixed { num_wanted, .. } => num_wanted,
+            _ => self.range.len(),
+        }
+    }
+
     /// Samples of every pass.
     pub(super) fn num_samples(&self) -> usize {
         match self.order {
@@ -206,7 +221,9 @@ impl Planner {
                 samples = shuffled(&self.range, *together, shards.as_ref(), &mut rng);
                 samples.truncate(self.num_samples());
             }
-            Order::Mixed { seed, parts, shards } => {
+            Order::Mixed {
+                seed, parts, shards, ..
+            } => {
                 (samples, passes) = mix_parts(parts, shards.as_ref(), *seed, pass);
             }
             Order::Distinct {

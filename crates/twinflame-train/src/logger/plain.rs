@@ -183,7 +183,7 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for PlainRenderer<W> {
             self.plan.num_steps
         );
         self.line(&line);
-        let epoch = std::mem::take(&mut self.plan.epoch);
+        let epoch = self.plan.epoch.clone();
         self.line(&epoch);
     }
 

@@ -2,7 +2,7 @@
 
 mod dedup;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -12,7 +12,7 @@ use super::figures;
 use super::table::bytes;
 use crate::data::curate::{CaptionFile, Curation, count_words, curate, read_queries};
 use crate::data::dataset::Source;
-use crate::data::inspect::{Histogram, Inspection, inspect};
+use crate::data::inspect::{Histogram, Inspection, Unreadable, inspect};
 use crate::data::shard::{INDEX_FILE, write_shards};
 use crate::data::{Tokenizer, TokenizerConfig};
 use crate::train::eval::{
@@ -261,9 +261,8 @@ fn run_inspect(args: &InspectArgs) -> anyhow::Result<()> {
         println!("\n{}", found.bad);
     }
     if let Some(path) = &args.skipped {
-        let lines = replay_list(&*source, &found)?;
-        write_whole(path, lines.as_bytes())?;
-        println!("\nnot usable, a line each: {}", path.display());
+        println!();
+        write_replay_list(path, &*source, &found.unreadable)?;
     }
     if let Some(path) = &args.output {
         save_png(&contact_sheet(&source.report().to_string(), &spread(&*source)), path)?;
@@ -287,12 +286,15 @@ fn counts(found: &Inspection, args: &InspectArgs) -> ReportTable {
         ]);
     }
     rows.push(("samples that cannot be read", found.bad.total() as u64));
+    numbers(&rows)
+}
+
+/// A table of what was counted.
+fn numbers(rows: &[(&str, u64)]) -> ReportTable {
+    let row = |(what, count): &(&str, u64)| vec![(*what).to_owned(), count.to_string()];
     ReportTable {
         header: ["", "number"].map(str::to_owned).to_vec(),
-        rows: rows
-            .into_iter()
-            .map(|(what, count)| vec![what.to_owned(), count.to_string()])
-            .collect(),
+        rows: rows.iter().map(row).collect(),
         num_word_columns: 1,
     }
 }
@@ -346,18 +348,21 @@ fn scripts(found: &Inspection) -> ReportTable {
 #[serde(untagged)]
 enum Line<'a> {
     Skipped(&'a crate::data::report::Skipped),
-    Unreadable(&'a crate::data::inspect::Unreadable),
+    Unreadable(&'a Unreadable),
 }
 
-fn replay_list(source: &dyn Source, found: &Inspection) -> anyhow::Result<String> {
+/// Writes what opening left out and what could not be read.
+fn write_replay_list(path: &Path, source: &dyn Source, unreadable: &[Unreadable]) -> anyhow::Result<()> {
     let skipped = source.report().skipped.iter().map(Line::Skipped);
-    let lines = skipped.chain(found.unreadable.iter().map(Line::Unreadable));
+    let lines = skipped.chain(unreadable.iter().map(Line::Unreadable));
     let mut text = String::new();
     for line in lines {
         text.push_str(&serde_json::to_string(&line)?);
         text.push('\n');
     }
-    Ok(text)
+    write_whole(path, text.as_bytes())?;
+    println!("not usable, a line each: {}", path.display());
+    Ok(())
 }
 
 /// Images at equal distances, with size and first caption.

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::ParquetConfig;
 use super::column::{Column, Shard, caption_column, image_column, is_text};
 use crate::dataset::DataError;
+use crate::dataset::fault::Fault;
 use crate::panics::contain_panic;
 
 /// A row group.
@@ -16,8 +17,6 @@ use crate::panics::contain_panic;
 pub(super) struct Group {
     /// Number of its file.
     pub(super) shard: usize,
-    /// Its first sample.
-    pub(super) first: usize,
     /// Its first row in the file.
     pub(super) first_row: usize,
     /// The rows that are samples, if some are not.
@@ -28,24 +27,16 @@ pub(super) struct Group {
     pub(super) caption: Column,
 }
 
-/// Why a row is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    NoImage,
-    NoCaption,
-    BadCaption,
-    EmptyCaption,
-}
-
-impl Fault {
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            Self::NoImage => "no image",
-            Self::NoCaption => "no caption",
-            Self::BadCaption => "the caption is not UTF-8",
-            Self::EmptyCaption => "the caption is empty",
-        }
-    }
+/// What a row lacks.
+pub(super) fn in_words(fault: Fault) -> String {
+    let words = match fault {
+        Fault::NoImage => "no image",
+        Fault::NoCaption => "no caption",
+        Fault::BadCaption => "the caption is not UTF-8",
+        Fault::EmptyCaption => "the caption is empty",
+        Fault::TwiceNamed => "named twice",
+    };
+    words.to_owned()
 }
 
 /// A row group as found.
@@ -96,7 +87,6 @@ pub(super) fn open_shard(
         let found = groups.par_iter().map(|&(first_row, meta)| {
             let group = Group {
                 shard: number,
-                first: 0,
                 first_row,
                 usable: None,
                 image: Column::new(meta, image, path)?,

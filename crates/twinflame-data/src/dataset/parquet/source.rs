@@ -8,30 +8,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
-use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
 use super::ParquetConfig;
 use super::column::Shard;
-use super::open::{Fault, Found, Group, open_shard};
+use super::open::{Found, Group, in_words, open_shard};
 use crate::dataset::listed::told;
+use crate::dataset::source::{draw_among, draw_listed};
 use crate::dataset::webdataset::expand;
 use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
 use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
-use crate::report::{OpenReport, Skipped};
+use crate::report::OpenReport;
 
-/// Bytes of captions that are kept in memory: those of the row groups that were used last.
+/// Bytes of captions that are kept in memory: those of the row groups that were read last.
 const CACHED_BYTES: usize = 64 << 20;
 
 /// Rows of Parquet files.
 ///
 /// In memory are some 400 bytes of each row group's columns, and of a group with rows that are left out, 4 bytes of each row;
-/// captions of the groups in use, up to 64 MiB.
+/// captions of the groups that were read last, up to 64 MiB.
 #[derive(Debug)]
 pub struct ParquetSource {
     shards: Vec<Arc<Shard>>,
     groups: Vec<Group>,
-    /// First sample of each group.
+    /// First sample of each group, ascending.
     starts: Vec<usize>,
     num_samples: usize,
     root: Option<PathBuf>,
@@ -78,17 +78,21 @@ impl ParquetSource {
             let (shard, found) = open_shard(path, number, config)?;
             shards.push(shard);
             for Found {
-                mut group,
+                group,
                 num_usable,
                 faulty,
             } in found
             {
-                group.first = report.num_samples;
-                starts.push(group.first);
+                starts.push(report.num_samples);
                 groups.push(group);
                 report.num_samples += num_usable;
                 for (row, fault) in faulty {
-                    count(&mut report, path.display().to_string(), row, fault);
+                    report.leave_out(
+                        fault,
+                        &path.display().to_string(),
+                        format!("row {row}"),
+                        in_words(fault),
+                    );
                 }
             }
             if report.skipped.len() > config.max_skipped {
@@ -124,7 +128,7 @@ impl ParquetSource {
         // The last of several that begin here has it: those before are empty.
         let number = self.starts.partition_point(|&start| start <= index) - 1;
         let group = &self.groups[number];
-        let at = index - group.first;
+        let at = index - self.starts[number];
         let row = group.usable.as_ref().map_or(at, |usable| usable[at] as usize);
         (number, row)
     }
@@ -181,21 +185,6 @@ impl ParquetSource {
     }
 }
 
-fn count(report: &mut OpenReport, file: String, row: usize, fault: Fault) {
-    let tally = match fault {
-        Fault::NoImage => &mut report.no_image,
-        Fault::NoCaption => &mut report.no_caption,
-        Fault::BadCaption => &mut report.bad_captions,
-        Fault::EmptyCaption => &mut report.empty_captions,
-    };
-    tally.add(|| format!("{file}, row {row}"));
-    report.skipped.push(Skipped {
-        file,
-        sample: Some(row.to_string()),
-        reason: fault.text().to_owned(),
-    });
-}
-
 impl Source for ParquetSource {
     fn num_samples(&self) -> usize {
         self.num_samples
@@ -218,17 +207,11 @@ impl Source for ParquetSource {
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
-        let caption = self.draw_caption(index, rng)?;
-        Ok(Draw {
-            image: self.image(index)?,
-            caption,
-            image_id: self.image_id(index),
-        })
+        draw_listed(self, index, rng)
     }
 
     fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
-        let mut captions = self.captions(index)?;
-        Ok(captions.swap_remove(rng.random_range(0..captions.len())))
+        Ok(draw_among(self.captions(index)?, rng))
     }
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {

@@ -126,8 +126,11 @@ fn rows_that_lack_something_are_counted_and_named() {
     ]
     .map(|tally| tally.count);
     assert_eq!(counts, [1; 4]);
-    assert!(report.no_caption.named[0].ends_with("a.parquet, row 4"), "{report}");
-    assert_eq!(report.skipped[3].sample.as_deref(), Some("11"));
+    assert!(
+        report.no_caption.named[0].ends_with("a.parquet, row 4: no caption"),
+        "{report}"
+    );
+    assert_eq!(report.skipped[3].sample.as_deref(), Some("row 11"));
     let strict = ParquetConfig {
         max_skipped: 3,
         ..config

@@ -93,14 +93,14 @@ impl WebDatasetConfig {
     pub(super) fn validate(&self) -> Result<(), DataError> {
         if self.image_keys.is_empty() {
             return Err(DataError::Setting {
-                key: "image_keys",
+                key: "image_keys".into(),
                 value: "[]".to_owned(),
                 expected: "list the endings of image members, or leave it out for all that can be read".to_owned(),
             });
         }
         match &self.caption_field {
             Some(field) if self.json_field().is_none() => Err(DataError::Setting {
-                key: "caption_field",
+                key: "caption_field".into(),
                 value: format!("{field:?}"),
                 expected: format!(
                     "captions of .{} members have no fields; set caption_key to \"json\", or leave caption_field out",

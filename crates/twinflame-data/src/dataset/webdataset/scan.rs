@@ -8,6 +8,7 @@ use serde_json::Value;
 use tar::Archive;
 
 use super::WebDatasetConfig;
+use crate::dataset::fault::Fault;
 use crate::dataset::texts_of;
 
 /// Longest caption member, in bytes: a caption is a text of some lines.
@@ -29,21 +30,6 @@ pub(super) struct Span {
 pub(super) struct Entry {
     pub(super) image: Span,
     pub(super) caption: Span,
-}
-
-/// Why a sample is left out. Reports count by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// No member is an image.
-    NoImage,
-    /// No member has the caption.
-    NoCaption,
-    /// The caption is no text.
-    BadCaption,
-    /// The caption is empty.
-    EmptyCaption,
-    /// Two members of one name.
-    TwiceNamed,
 }
 
 /// A sample that is left out.

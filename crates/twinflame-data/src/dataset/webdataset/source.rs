@@ -2,14 +2,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::WebDatasetConfig;
 use super::lists::{Lists, Seen};
-use super::scan::{Entry, Fault, Scan, Span, captions};
+use super::scan::{Entry, Scan, Span, captions};
 use super::shards::expand;
+use crate::dataset::source::{draw_among, draw_listed};
 use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
 use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
 use crate::report::{OpenReport, Skipped};
@@ -87,19 +87,7 @@ impl WebDatasetSource {
                 report.num_samples = entries.len();
                 let name = shard.display().to_string();
                 for faulty in scan.faulty {
-                    let tally = match faulty.fault {
-                        Fault::NoImage => &mut report.no_image,
-                        Fault::NoCaption => &mut report.no_caption,
-                        Fault::BadCaption => &mut report.bad_captions,
-                        Fault::EmptyCaption => &mut report.empty_captions,
-                        Fault::TwiceNamed => &mut report.twice_named,
-                    };
-                    tally.add(|| format!("{name}, {}: {}", faulty.key, faulty.detail));
-                    report.skipped.push(Skipped {
-                        file: name.clone(),
-                        sample: Some(faulty.key),
-                        reason: faulty.detail,
-                    });
+                    report.leave_out(faulty.fault, &name, faulty.key, faulty.detail);
                 }
                 if let Some(reason) = scan.broken {
                     report.broken_files.add(|| format!("{name}: {reason}"));
@@ -199,17 +187,11 @@ impl Source for WebDatasetSource {
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
-        let caption = self.draw_caption(index, rng)?;
-        Ok(Draw {
-            image: self.image(index)?,
-            caption,
-            image_id: self.image_id(index),
-        })
+        draw_listed(self, index, rng)
     }
 
     fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
-        let mut captions = self.captions(index)?;
-        Ok(captions.swap_remove(rng.random_range(0..captions.len())))
+        Ok(draw_among(self.captions(index)?, rng))
     }
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {

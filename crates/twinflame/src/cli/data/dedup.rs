@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::{numbers, write_replay_list};
 use crate::cli::figures;
 use crate::data::dedup::{Dedup, KeepList, dedup};
-use crate::train::eval::{PartialFile, ReportTable, data_config, progress_bar, write_whole};
+use crate::train::eval::{PartialFile, ReportTable, data_config, progress_bar};
 
 /// Arguments of `twinflame data dedup`.
 #[derive(Args, Debug)]
@@ -29,7 +30,7 @@ pub(super) struct DedupArgs {
     /// kind = "webdataset", which keeps them from being each other's negatives
     #[arg(long, value_name = "FILE")]
     groups: Option<PathBuf>,
-    /// Write every sample that cannot be read to this file, with the reason: one JSON object a line
+    /// Write every sample and shard that cannot be used to this file, with the reason: one JSON object a line
     #[arg(long, value_name = "FILE")]
     skipped: Option<PathBuf>,
 }
@@ -76,11 +77,7 @@ pub(super) fn run(args: &DedupArgs) -> anyhow::Result<()> {
         println!("groups: {}", path.display());
     }
     if let Some(path) = &args.skipped {
-        let lines = found.unreadable.iter().map(serde_json::to_string);
-        let lines: Vec<String> = lines.collect::<Result<_, _>>()?;
-        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
-        write_whole(path, text.as_bytes())?;
-        println!("not readable, a line each: {}", path.display());
+        write_replay_list(path, &*source, &found.unreadable)?;
     }
     Ok(())
 }
@@ -105,14 +102,8 @@ fn counts(found: &Dedup, args: &DedupArgs) -> ReportTable {
         ));
     }
     rows.push(("kept", found.num_kept));
-    ReportTable {
-        header: ["", "number"].map(str::to_owned).to_vec(),
-        rows: rows
-            .into_iter()
-            .map(|(what, count)| vec![what.to_owned(), count.to_string()])
-            .collect(),
-        num_word_columns: 1,
-    }
+    let rows: Vec<(&str, u64)> = rows.into_iter().map(|(what, count)| (what, count as u64)).collect();
+    numbers(&rows)
 }
 
 fn biggest(found: &Dedup) -> ReportTable {
