@@ -24,6 +24,7 @@ pub mod shard;
 pub mod tokenizer;
 pub mod transform;
 
+mod buffers;
 mod inflate;
 mod panics;
 mod seed;

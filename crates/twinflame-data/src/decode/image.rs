@@ -163,6 +163,15 @@ impl DecodedImage {
         }
     }
 
+    /// [`Self::to_rgb`], without a copy where the bytes are those of the image.
+    #[must_use]
+    pub fn into_rgb(self) -> Vec<u8> {
+        match self.layout {
+            PixelLayout::Rgb | PixelLayout::Indexed => self.pixels,
+            _ => self.to_rgb(),
+        }
+    }
+
     /// [`Self::to_rgb`] as an image.
     #[must_use]
     pub fn to_rgb_image(&self) -> Self {

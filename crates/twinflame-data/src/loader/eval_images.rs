@@ -8,6 +8,7 @@ use rand::rngs::ChaCha8Rng;
 use super::pipeline::guarded;
 use super::pool::OrderedPool;
 use super::{LoaderConfig, LoaderError};
+use crate::buffers::give;
 use crate::dataset::{EvalSet, ImageList, SampleError};
 use crate::report::BadSamples;
 use crate::transform::{RgbTensor, Transform};
@@ -68,8 +69,13 @@ impl EvalImages {
             move |row: usize| {
                 guarded(
                     || images.image_name(row),
-                    // Nothing is random in evaluation; the transform merely asks for a generator.
-                    || Ok(transform.apply(&images.image(row)?, &mut ChaCha8Rng::seed_from_u64(0))),
+                    || {
+                        let image = images.image(row)?;
+                        // Nothing is random in evaluation; the transform merely asks for a generator.
+                        let tensor = transform.apply(&image, &mut ChaCha8Rng::seed_from_u64(0));
+                        give(image.into_pixels());
+                        Ok(tensor)
+                    },
                 )
             }
         };
