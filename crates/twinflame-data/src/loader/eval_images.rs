@@ -8,7 +8,6 @@ use rand::rngs::ChaCha8Rng;
 use super::pipeline::guarded;
 use super::pool::OrderedPool;
 use super::{LoaderConfig, LoaderError};
-use crate::buffers::give;
 use crate::dataset::{EvalSet, ImageList, SampleError};
 use crate::report::BadSamples;
 use crate::transform::{RgbTensor, Transform};
@@ -69,13 +68,8 @@ impl EvalImages {
             move |row: usize| {
                 guarded(
                     || images.image_name(row),
-                    || {
-                        let image = images.image(row)?;
-                        // Nothing is random in evaluation; the transform merely asks for a generator.
-                        let tensor = transform.apply(&image, &mut ChaCha8Rng::seed_from_u64(0));
-                        give(image.into_pixels());
-                        Ok(tensor)
-                    },
+                    // Nothing is random in evaluation; the transform merely asks for a generator.
+                    || Ok(transform.apply(&images.image(row)?, &mut ChaCha8Rng::seed_from_u64(0))),
                 )
             }
         };

@@ -6,7 +6,6 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use super::{LoaderError, LoaderMode};
-use crate::buffers::give;
 use crate::dataset::{Draw, SampleError, Source};
 use crate::panics::contain_panic;
 use crate::tokenizer::Tokenizer;
@@ -90,12 +89,11 @@ impl Pipeline {
             },
         };
         let tokens = self.tokenizer.encode(&caption, self.context_length);
-        let tensor = self.transform.apply(&image, &mut rng);
-        give(image.into_pixels());
+        let image = self.transform.apply(&image, &mut rng);
         let caption_id = caption_id(&tokens);
         Ok(Processed {
-            pixels: tensor.pixels,
-            size: tensor.size,
+            pixels: image.pixels,
+            size: image.size,
             tokens,
             image_id,
             caption_id,

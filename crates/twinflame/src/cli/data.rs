@@ -1,5 +1,7 @@
 //! `twinflame data`: a look at a data set, and what to take of it.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -38,6 +40,8 @@ enum DataVerb {
     Shard(ShardArgs),
     /// Make a list of queries of the frequent words of a text
     Queries(QueriesArgs),
+    /// Make training batches and say what they cost the processor, by stage
+    Bench(bench::BenchArgs),
 }
 
 #[derive(Args, Debug)]
@@ -122,6 +126,7 @@ pub(super) fn run(args: &DataArgs) -> anyhow::Result<()> {
         DataVerb::Shard(args) => run_shard(args),
         DataVerb::Curate(args) => run_curate(args),
         DataVerb::Queries(args) => run_queries(args),
+        DataVerb::Bench(args) => bench::run(args),
     }
 }
 
