@@ -1,5 +1,6 @@
 //! `twinflame data`: a look at a data set, and what to take of it.
 
+mod bench;
 mod dedup;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ enum DataVerb {
     Shard(ShardArgs),
     /// Make a list of queries of the frequent words of a text
     Queries(QueriesArgs),
+    /// Make training batches and say what they cost the processor, by stage
+    Bench(bench::BenchArgs),
 }
 
 #[derive(Args, Debug)]
@@ -127,6 +130,7 @@ pub(super) fn run(args: &DataArgs) -> anyhow::Result<()> {
         DataVerb::Shard(args) => run_shard(args),
         DataVerb::Curate(args) => run_curate(args),
         DataVerb::Queries(args) => run_queries(args),
+        DataVerb::Bench(args) => bench::run(args),
     }
 }
 
