@@ -13,6 +13,11 @@ pub(crate) const NUM_STEPS: usize = 30;
 pub(crate) const STEPS_PER_EPOCH: usize = 11;
 
 const SHARDS: usize = 6;
+
+/// What a run lists as not usable.
+pub(crate) const SKIPPED: &str = r#"{"file":"DIR/train-0.tar","sample":"0007","reason":"the PNG file is truncated: the data ends before the image does"}
+{"file":"DIR/train-1.tar","sample":"mute","reason":"no member ends in .txt: it has .png"}
+"#;
 const SAMPLES_PER_SHARD: usize = 16;
 
 /// Writes the shards into `dir`, and the recipe that trains on them.
@@ -38,6 +43,10 @@ fn write_shard(path: &Path, first: usize) {
         append(&mut tar, &format!("{sample:04}.png"), &bytes);
         let caption = format!("stripes of width {} in colour {}", sample % 7 + 1, sample % 11);
         append(&mut tar, &format!("{sample:04}.txt"), caption.as_bytes());
+        if sample == 20 {
+            // Found when the shards are opened.
+            append(&mut tar, "mute.png", &bytes);
+        }
     }
     tar.finish().unwrap();
 }
@@ -74,6 +83,7 @@ vocab_size = 1024
 [data.train]
 kind = "webdataset"
 shards = "DIR/train-*.tar"
+max_skipped = 1
 
 [data.valid]
 kind = "webdataset"

@@ -71,6 +71,9 @@ impl Straight {
         });
         assert_eq!(found, expected, "{what}");
         assert!(run.join("retrieval.png").is_file(), "{what}");
+        let skipped = fs::read_to_string(run.join("skipped.jsonl")).unwrap();
+        let skipped = skipped.replace(self.dir.path().to_str().unwrap(), "DIR");
+        assert_eq!(skipped, data::SKIPPED, "{what}");
     }
 }
 

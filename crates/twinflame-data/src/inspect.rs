@@ -6,7 +6,6 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use rayon::prelude::*;
-use serde::Serialize;
 use unicode_script::{Script, UnicodeScript};
 
 use crate::dataset::{SampleError, Source};
@@ -96,28 +95,6 @@ pub struct Inspection {
     pub duplicate_images: u64,
     /// Samples that could not be read, by reason.
     pub bad: BadSamples,
-    /// The same, each with its name.
-    pub unreadable: Vec<Unreadable>,
-}
-
-/// A sample that could not be read: a line of a replay list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Unreadable {
-    /// Its name: path, or shard and key.
-    pub sample: String,
-    /// Why.
-    pub reason: String,
-}
-
-impl Unreadable {
-    pub(crate) fn new(source: &dyn Source, index: usize, error: &SampleError) -> Self {
-        let (sample, reason) = (source.name(index), error.to_string());
-        let reason = reason
-            .strip_prefix(&format!("{sample}: "))
-            .map(str::to_owned)
-            .unwrap_or(reason);
-        Self { sample, reason }
-    }
 }
 
 /// Where a caption comes first, and how many samples have it.
@@ -230,8 +207,7 @@ impl Inspection {
     }
 
     fn unreadable(&mut self, source: &dyn Source, index: usize, error: &SampleError) {
-        self.bad.add(index, error.reason(), || error.to_string());
-        self.unreadable.push(Unreadable::new(source, index, error));
+        self.bad.add(index, error, || source.place(index));
     }
 }
 
@@ -323,7 +299,14 @@ mod tests {
         // Two words and the two special tokens.
         assert_eq!(found.tokens.quantile(0.5), 4);
         assert_eq!(found.bad.total(), 1);
-        assert!(found.unreadable[0].sample.ends_with("d.png"), "{:?}", found.unreadable);
+        assert!(
+            found
+                .bad
+                .samples()
+                .all(|bad| bad.sample.as_deref().is_some_and(|name| name.ends_with("d.png"))),
+            "{:?}",
+            found.bad
+        );
         let found = inspect(&source, &tokenizer, false, |_| {});
         assert_eq!((found.num_images, found.bad.total(), found.num_captions), (0, 0, 4));
     }

@@ -1,9 +1,12 @@
 //! What was found wrong with the data: counted by kind, the first few named.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Place, SampleError};
 
 /// How many cases of one kind are named; the rest is only counted.
 pub const MAX_NAMED: usize = 5;
@@ -70,12 +73,39 @@ pub struct OpenReport {
 /// Something that was left out: a line of a replay list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// The shard.
-    pub file: String,
-    /// Key of the sample in it; none where the shard itself is broken.
+    /// The shard, of samples that lie in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The sample, by its key in the shard; none where the shard itself is broken.
     pub sample: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+impl Skipped {
+    pub(crate) fn unreadable(Place { file, sample }: Place, error: &SampleError) -> Self {
+        let reason = error.to_string();
+        // Messages name the sample first, which the line does by itself.
+        let shard = file
+            .as_deref()
+            .and_then(|file| reason.strip_prefix(file)?.strip_prefix(", "));
+        let named = shard.unwrap_or(&reason);
+        let bare = named
+            .strip_prefix(&*sample)
+            .map(|rest| rest.split_once(": ").map_or("", |(_, bare)| bare));
+        Self {
+            reason: bare.filter(|bare| !bare.is_empty()).unwrap_or(&reason).to_owned(),
+            file,
+            sample: Some(sample),
+        }
+    }
+}
+
+/// The lines of a replay list, in JSON: what opening left out and what could not be read after it.
+pub fn replay_list<'a>(opened: &'a OpenReport, bad: &'a BadSamples) -> impl Iterator<Item = String> + 'a {
+    let skipped = opened.skipped.iter().chain(bad.samples());
+    // Texts always serialise.
+    skipped.map(|skipped| serde_json::to_string(skipped).unwrap_or_default())
 }
 
 impl OpenReport {
@@ -152,20 +182,27 @@ impl fmt::Display for OpenReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BadSamples {
     by_reason: BTreeMap<String, Tally>,
-    indices: HashSet<usize>,
+    samples: BTreeMap<usize, Skipped>,
 }
 
 impl BadSamples {
-    /// Counts sample `index`, unless it is counted already.
-    pub fn add(&mut self, index: usize, reason: &str, detail: impl FnOnce() -> String) {
-        if self.indices.insert(index) {
-            self.by_reason.entry(reason.to_owned()).or_default().add(detail);
+    /// Counts sample `index`, which is at `place`, unless it is counted already.
+    pub fn add(&mut self, index: usize, error: &SampleError, place: impl FnOnce() -> Place) {
+        if let Entry::Vacant(entry) = self.samples.entry(index) {
+            entry.insert(Skipped::unreadable(place(), error));
+            let reason = error.reason().to_owned();
+            self.by_reason.entry(reason).or_default().add(|| error.to_string());
         }
     }
 
     /// Number of distinct bad samples.
     pub fn total(&self) -> usize {
-        self.indices.len()
+        self.samples.len()
+    }
+
+    /// Each of them, by its index.
+    pub fn samples(&self) -> impl Iterator<Item = &Skipped> {
+        self.samples.values()
     }
 
     /// Counts and first names by reason.
@@ -187,19 +224,42 @@ impl fmt::Display for BadSamples {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
+    use std::path::PathBuf;
 
     #[test]
     fn a_sample_counts_once_and_only_the_first_are_named() {
+        let at = |sample: String| Place {
+            file: Some("1.tar".to_owned()),
+            sample,
+        };
         let mut bad = BadSamples::default();
         for index in (0..8).chain(0..8) {
-            bad.add(index, "cannot decode", || format!("{index}.png"));
+            let name = format!("1.tar, {index}.png");
+            let message = "no text".to_owned();
+            bad.add(index, &SampleError::Caption { name, message }, || at(index.to_string()));
         }
-        bad.add(9, "cannot read", || "9.png".to_owned());
+        let path = PathBuf::from("1.tar");
+        let source = io::Error::other("gone");
+        bad.add(9, &SampleError::Read { path, source }, || at("9".to_owned()));
         assert_eq!(bad.total(), 9);
         assert_eq!(
             bad.to_string(),
-            "9 unreadable samples; cannot decode: 8 (0.png; 1.png; 2.png; 3.png; 4.png; …); cannot read: 1 (9.png)"
+            "9 unreadable samples; cannot read file: 1 (1.tar: gone); unreadable caption: 8 (1.tar, 0.png: no text; \
+             1.tar, 1.png: no text; 1.tar, 2.png: no text; 1.tar, 3.png: no text; 1.tar, 4.png: no text; …)"
         );
+        let report = OpenReport {
+            skipped: vec![Skipped {
+                file: Some("2.tar".to_owned()),
+                sample: None,
+                reason: "cut short".to_owned(),
+            }],
+            ..OpenReport::default()
+        };
+        let lines: Vec<String> = replay_list(&report, &bad).collect();
+        assert_eq!(lines[0], r#"{"file":"2.tar","sample":null,"reason":"cut short"}"#);
+        assert_eq!(lines[8], r#"{"file":"1.tar","sample":"7","reason":"no text"}"#);
+        assert_eq!(lines[9], r#"{"file":"1.tar","sample":"9","reason":"1.tar: gone"}"#);
     }
 
     #[test]

@@ -186,11 +186,7 @@ fn write_shard(
                 }
                 num_written += 1;
             }
-            Err(error) => skipped.push(Skipped {
-                file: file.clone(),
-                sample: Some(source.name(index)),
-                reason: error.to_string(),
-            }),
+            Err(error) => skipped.push(Skipped::unreadable(source.place(index), &error)),
         }
     }
     let hashed = tar.into_inner().map_err(at)?;

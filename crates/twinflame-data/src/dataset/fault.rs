@@ -34,7 +34,7 @@ impl OpenReport {
     pub(super) fn leave_out(&mut self, fault: Fault, file: &str, sample: String, reason: String) {
         fault.tally(self).add(|| format!("{file}, {sample}: {reason}"));
         self.skipped.push(Skipped {
-            file: file.to_owned(),
+            file: Some(file.to_owned()),
             sample: Some(sample),
             reason,
         });

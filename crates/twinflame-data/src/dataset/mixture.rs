@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Classes, Counterpart, DataConfig, DataError, Draw, SampleError, Share, Source};
+use super::{Classes, Counterpart, DataConfig, DataError, Draw, Place, SampleError, Share, Source};
 use crate::decode::DecodedImage;
 use crate::report::OpenReport;
 use crate::seed::{Purpose, derive};
@@ -205,6 +205,11 @@ impl Source for MixtureSource {
     fn name(&self, index: usize) -> String {
         let (part, local) = self.part(index);
         format!("{}: {}", self.shares[part].name, self.sources[part].name(local))
+    }
+
+    fn place(&self, index: usize) -> Place {
+        let (source, local) = self.of(index);
+        source.place(local)
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {

@@ -35,6 +35,6 @@ pub use listed::ListedSource;
 pub use mixture::{MixtureConfig, MixturePart, MixtureSource};
 pub use parquet::{ParquetConfig, ParquetSource};
 pub use scenes::{ScenesConfig, ScenesSource, ScenesSplit};
-pub use source::{Classes, Counterpart, Draw, Share, Source};
+pub use source::{Classes, Counterpart, Draw, Place, Share, Source};
 pub(crate) use table::texts_of;
 pub use webdataset::{WebDatasetConfig, WebDatasetSource};

@@ -21,6 +21,15 @@ pub struct Draw {
     pub image_id: i64,
 }
 
+/// Where a sample lies, for lists of samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The shard, of a sample that lies in one.
+    pub file: Option<String>,
+    /// Its key in the shard, or the name of the sample.
+    pub sample: String,
+}
+
 /// A set of classes with the class of each sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classes {
@@ -95,6 +104,14 @@ pub trait Source: Debug + Send + Sync {
 
     /// Names a sample in messages: a path, or emoji and vendor.
     fn name(&self, index: usize) -> String;
+
+    /// Where a sample lies: its name in parts.
+    fn place(&self, index: usize) -> Place {
+        Place {
+            file: None,
+            sample: self.name(index),
+        }
+    }
 
     /// Draws the sample for a training step. A pure function of `index` and the state of `rng`.
     ///

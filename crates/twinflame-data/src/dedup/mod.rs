@@ -19,7 +19,6 @@ use self::near::join_near;
 use self::reading::{Reading, caption_hash};
 use crate::curate::CurateError;
 use crate::dataset::{DataError, Source};
-use crate::inspect::Unreadable;
 use crate::report::BadSamples;
 
 pub use self::keep_list::KeepList;
@@ -110,8 +109,6 @@ pub struct Dedup {
     pub num_samples: usize,
     /// Samples whose image or captions cannot be read, by reason. They are in no group and not kept.
     pub bad: BadSamples,
-    /// The same, each with its name.
-    pub unreadable: Vec<Unreadable>,
     /// Samples whose image file is that of an earlier one, byte for byte.
     pub exact: Copies,
     /// Groups of different image files that are near each other, and the files beyond the first of each.
@@ -191,7 +188,6 @@ pub fn dedup(source: &dyn Source, distance: Option<u32>, progress: impl FnMut(us
     found.count(source, &reading);
     found.count_captions(source, std::mem::take(&mut reading.captions));
     found.bad = reading.bad;
-    found.unreadable = reading.unreadable;
     Ok(found)
 }
 

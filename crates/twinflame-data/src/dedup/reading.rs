@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use super::picture::{Picture, PictureHasher};
 use crate::dataset::{SampleError, Source};
 use crate::decode::{DecodeLimits, decode};
-use crate::inspect::Unreadable;
 use crate::panics::contain_panic;
 use crate::report::BadSamples;
 use crate::tokenizer::clean_caption;
@@ -55,7 +54,6 @@ pub(super) struct Reading {
     /// Hash and sample of every caption; twice in one sample is once.
     pub(super) captions: Vec<(u64, u32)>,
     pub(super) bad: BadSamples,
-    pub(super) unreadable: Vec<Unreadable>,
 }
 
 /// What one sample shows.
@@ -102,8 +100,7 @@ impl Reading {
             Ok(look) => look,
             Err(error) => {
                 self.firsts.push(First::UNREADABLE);
-                self.bad.add(sample as usize, error.reason(), || error.to_string());
-                return self.unreadable.push(Unreadable::new(source, sample as usize, &error));
+                return self.bad.add(sample as usize, &error, || source.place(sample as usize));
             }
         };
         let first = *known.entry(look.content).or_insert(sample);

@@ -8,7 +8,7 @@ use rand::rngs::ChaCha8Rng;
 use super::pipeline::guarded;
 use super::pool::OrderedPool;
 use super::{LoaderConfig, LoaderError};
-use crate::dataset::{EvalSet, ImageList, SampleError};
+use crate::dataset::{EvalSet, ImageList, Place, SampleError};
 use crate::report::BadSamples;
 use crate::transform::{RgbTensor, Transform};
 
@@ -121,7 +121,11 @@ impl EvalImages {
     }
 
     fn count_bad(&mut self, error: &SampleError) -> Result<(), LoaderError> {
-        self.bad.add(self.row, error.reason(), || error.to_string());
+        let place = || Place {
+            file: None,
+            sample: self.images.image_name(self.row),
+        };
+        self.bad.add(self.row, error, place);
         if self.bad.total() > self.max_bad_samples {
             return Err(LoaderError::TooManyBad {
                 max: self.max_bad_samples,

@@ -191,7 +191,7 @@ impl Inner {
 
     fn count_bad(&self, sample: usize, error: &SampleError) -> Result<(), LoaderError> {
         let mut bad = self.bad();
-        bad.add(sample, error.reason(), || error.to_string());
+        bad.add(sample, error, || self.source.place(sample));
         let max = self.config.max_bad_samples;
         if bad.total() > max {
             return Err(LoaderError::TooManyBad {

@@ -102,6 +102,11 @@ impl RunFolder {
         self.path.join("metrics.jsonl")
     }
 
+    /// Shards and samples that could not be used, one JSON object each; not there if all could.
+    pub fn replay_list(&self) -> PathBuf {
+        self.path.join("skipped.jsonl")
+    }
+
     /// Event files.
     pub fn tensorboard_dir(&self) -> PathBuf {
         self.path.join("tensorboard")

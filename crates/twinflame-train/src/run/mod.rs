@@ -17,6 +17,7 @@ mod options;
 mod parts;
 mod plan;
 mod quiet;
+mod replay;
 mod state;
 mod strategy;
 mod terminal;

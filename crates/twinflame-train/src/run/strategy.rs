@@ -22,6 +22,7 @@ use super::finite::weights_are_finite;
 use super::mailbox::Mailbox;
 use super::options::Outcome;
 use super::plan::{End, Plan};
+use super::replay::ReplayList;
 use super::state::{Best, RunState};
 use super::validate::Validation;
 use crate::logger::{self, LogFault};
@@ -37,6 +38,7 @@ pub(super) struct StepStrategy {
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) scores: Scores,
     pub(super) log_fault: LogFault,
+    pub(super) replay: Arc<Mutex<ReplayList>>,
     pub(super) end: Arc<Mutex<Option<End>>>,
 }
 
@@ -63,6 +65,9 @@ impl SupervisedLearningStrategy<Task> for StepStrategy {
             saved: Instant::now(),
         };
         let outcome = training.run(&train, &valid);
+        // Also where the data was what ended it: the first error is the one to report.
+        let listed = training.save_replay_list();
+        let outcome = outcome.and_then(|outcome| listed.map(|()| outcome));
         let outcome = outcome.map_err(|error| training.with_remedy(error));
         let end = End {
             outcome,
@@ -339,10 +344,16 @@ impl Training<'_> {
         durable::sync(&metrics).map_err(RunError::io(&metrics))
     }
 
+    fn save_replay_list(&self) -> Result<(), RunError> {
+        let replay = self.strategy.replay.lock();
+        replay.unwrap_or_else(PoisonError::into_inner).save()
+    }
+
     /// Writes a checkpoint of everything up to the last step, unless a number in it is broken.
     fn save(&mut self) -> Result<(), RunError> {
         // The watchdog has seen every loss when all metrics have.
         self.settle_log()?;
+        self.save_replay_list()?;
         self.check_losses()?;
         if !weights_are_finite(&self.learner.model()) {
             return Err(RunError::NonFiniteWeights {

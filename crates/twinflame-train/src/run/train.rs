@@ -19,6 +19,7 @@ use super::options::{Display, Outcome, RunOptions, RunSummary};
 use super::parts::Parts;
 use super::plan::{End, Plan};
 use super::quiet::QuietRenderer;
+use super::replay::ReplayList;
 use super::state::RunState;
 use super::strategy::StepStrategy;
 use super::terminal;
@@ -109,6 +110,9 @@ fn launch(
     let watchdog = Arc::new(watchdog(&parts));
     let scores = Scores::default();
     let log_fault = LogFault::default();
+    let mut replay = ReplayList::open(folder, vec![parts.train.clone(), parts.valid.clone()])?;
+    replay.save()?;
+    let replay = Arc::new(Mutex::new(replay));
     let end = Arc::new(Mutex::new(None));
     let num_steps = parts.num_steps;
     let strategy = StepStrategy {
@@ -131,6 +135,7 @@ fn launch(
         watchdog: watchdog.clone(),
         scores: scores.clone(),
         log_fault: log_fault.clone(),
+        replay: replay.clone(),
         end: end.clone(),
     };
     parts.train.start_at(start.epoch, start.batch);
@@ -166,6 +171,12 @@ fn launch(
     let bad = train_loader.bad_samples();
     if bad.total() > 0 {
         warnings.push(format!("unreadable training samples were replaced: {bad}"));
+    }
+    if let Some(path) = replay.lock().unwrap_or_else(PoisonError::into_inner).path() {
+        warnings.push(format!(
+            "what could not be used of the data is listed in {}",
+            path.display()
+        ));
     }
     summary(end, folder, num_steps, started, warnings)
 }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use super::figures;
 use super::table::bytes;
 use crate::data::curate::{CaptionFile, Curation, count_words, curate, read_queries};
 use crate::data::dataset::Source;
-use crate::data::inspect::{Histogram, Inspection, Unreadable, inspect};
+use crate::data::inspect::{Histogram, Inspection, inspect};
+use crate::data::report::{BadSamples, replay_list};
 use crate::data::shard::{INDEX_FILE, write_shards};
 use crate::data::{Tokenizer, TokenizerConfig};
 use crate::train::eval::{
@@ -266,7 +266,7 @@ fn run_inspect(args: &InspectArgs) -> anyhow::Result<()> {
     }
     if let Some(path) = &args.skipped {
         println!();
-        write_replay_list(path, &*source, &found.unreadable)?;
+        write_replay_list(path, &*source, &found.bad)?;
     }
     if let Some(path) = &args.output {
         save_png(&contact_sheet(&source.report().to_string(), &spread(&*source)), path)?;
@@ -347,23 +347,9 @@ fn scripts(found: &Inspection) -> ReportTable {
     }
 }
 
-/// A line of the replay list.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Line<'a> {
-    Skipped(&'a crate::data::report::Skipped),
-    Unreadable(&'a Unreadable),
-}
-
 /// Writes what opening left out and what could not be read.
-fn write_replay_list(path: &Path, source: &dyn Source, unreadable: &[Unreadable]) -> anyhow::Result<()> {
-    let skipped = source.report().skipped.iter().map(Line::Skipped);
-    let lines = skipped.chain(unreadable.iter().map(Line::Unreadable));
-    let mut text = String::new();
-    for line in lines {
-        text.push_str(&serde_json::to_string(&line)?);
-        text.push('\n');
-    }
+fn write_replay_list(path: &Path, source: &dyn Source, bad: &BadSamples) -> anyhow::Result<()> {
+    let text: String = replay_list(source.report(), bad).map(|line| line + "\n").collect();
     write_whole(path, text.as_bytes())?;
     println!("not usable, a line each: {}", path.display());
     Ok(())

@@ -16,7 +16,7 @@ use super::open::{Found, Group, in_words, open_shard};
 use crate::dataset::listed::told;
 use crate::dataset::source::{draw_among, draw_listed};
 use crate::dataset::webdataset::expand;
-use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
+use crate::dataset::{Classes, DataError, Draw, Place, SampleError, Source};
 use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
 use crate::report::OpenReport;
 
@@ -204,6 +204,15 @@ impl Source for ParquetSource {
         let (number, row) = self.row(index);
         let group = &self.groups[number];
         format!("{}, row {}", self.shard(group).path.display(), group.first_row + row)
+    }
+
+    fn place(&self, index: usize) -> Place {
+        let (number, row) = self.row(index);
+        let group = &self.groups[number];
+        Place {
+            file: Some(self.shard(group).path.display().to_string()),
+            sample: format!("row {}", group.first_row + row),
+        }
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {

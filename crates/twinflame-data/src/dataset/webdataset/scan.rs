@@ -131,7 +131,7 @@ fn cut_short(place: &str) -> io::Error {
 }
 
 /// Name up to the first dot behind the last slash, and what follows in lower case; `None` for a name without either.
-fn split_name(name: &str) -> Option<(&str, String)> {
+pub(super) fn split_name(name: &str) -> Option<(&str, String)> {
     let base = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = base + name[base..].find('.')?;
     (dot > base).then(|| (&name[..dot], name[dot + 1..].to_lowercase()))

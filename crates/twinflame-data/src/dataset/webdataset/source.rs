@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use super::WebDatasetConfig;
 use super::lists::{Lists, Seen};
-use super::scan::{Entry, Scan, Span, captions};
+use super::scan::{Entry, Scan, Span, captions, split_name};
 use super::shards::expand;
 use crate::dataset::source::{draw_among, draw_listed};
-use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
+use crate::dataset::{Classes, DataError, Draw, Place, SampleError, Source};
 use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
 use crate::report::{OpenReport, Skipped};
 
@@ -92,7 +92,7 @@ impl WebDatasetSource {
                 if let Some(reason) = scan.broken {
                     report.broken_files.add(|| format!("{name}: {reason}"));
                     report.skipped.push(Skipped {
-                        file: name.clone(),
+                        file: Some(name.clone()),
                         sample: None,
                         reason,
                     });
@@ -137,6 +137,19 @@ impl WebDatasetSource {
         &self.shards[self.starts.partition_point(|&start| start <= index) - 1]
     }
 
+    /// The name of the image, read from the shard again, which nothing but messages and lists need.
+    fn member(&self, index: usize) -> Option<String> {
+        let at = self.entries[index].image.at;
+        let header = Span {
+            at: at.saturating_sub(512),
+            len: 512,
+        };
+        let bytes = self.read(index, header).ok()?;
+        let header = tar::Header::from_byte_slice(&bytes);
+        let name = String::from_utf8_lossy(&header.path_bytes()).into_owned();
+        (!name.is_empty()).then_some(name)
+    }
+
     fn read(&self, index: usize, span: Span) -> Result<Vec<u8>, SampleError> {
         let path = self.shard(index);
         let read = || -> io::Result<Vec<u8>> {
@@ -170,20 +183,20 @@ impl Source for WebDatasetSource {
         found.map_or(index, |at| self.joined[at].1) as i64
     }
 
-    /// Shard and key. The key is read from the shard again, which nothing but a message needs.
+    /// Shard and image.
     fn name(&self, index: usize) -> String {
-        let at = self.entries[index].image.at;
-        let header = Span {
-            at: at.saturating_sub(512),
-            len: 512,
-        };
-        let key = self.read(index, header).ok().and_then(|bytes| {
-            let header = tar::Header::from_byte_slice(&bytes);
-            let name = String::from_utf8_lossy(&header.path_bytes()).into_owned();
-            (!name.is_empty()).then_some(name)
-        });
-        let key = key.unwrap_or_else(|| format!("at byte {at}"));
-        format!("{}, {key}", self.shard(index).display())
+        let image = self.member(index);
+        let image = image.unwrap_or_else(|| format!("at byte {}", self.entries[index].image.at));
+        format!("{}, {image}", self.shard(index).display())
+    }
+
+    fn place(&self, index: usize) -> Place {
+        let image = self.member(index).unwrap_or_default();
+        let key = split_name(&image).map(|(key, _)| key.to_owned());
+        Place {
+            file: Some(self.shard(index).display().to_string()),
+            sample: key.unwrap_or_else(|| format!("at byte {}", self.entries[index].image.at)),
+        }
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {

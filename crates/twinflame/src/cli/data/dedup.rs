@@ -77,7 +77,7 @@ pub(super) fn run(args: &DedupArgs) -> anyhow::Result<()> {
         println!("groups: {}", path.display());
     }
     if let Some(path) = &args.skipped {
-        write_replay_list(path, &*source, &found.unreadable)?;
+        write_replay_list(path, &*source, &found.bad)?;
     }
     Ok(())
 }
