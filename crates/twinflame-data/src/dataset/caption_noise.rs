@@ -175,6 +175,10 @@ impl Source for NoisyCaptions {
         self.source.row(index)
     }
 
+    fn is_one_file(&self, a: usize, b: usize) -> bool {
+        self.source.is_one_file(a, b)
+    }
+
     fn name(&self, index: usize) -> String {
         self.source.name(index)
     }

@@ -14,8 +14,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::dataset::{DataConfig, DataError, EvalSet, Source};
 
+mod lists;
+
 /// A picture of one grey.
-fn png(grey: u8) -> Vec<u8> {
+pub(crate) fn png(grey: u8) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let picture = image::GrayImage::from_pixel(3, 2, image::Luma([grey]));
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
@@ -23,16 +25,16 @@ fn png(grey: u8) -> Vec<u8> {
 }
 
 /// Image and caption.
-type Row = [Option<Vec<u8>>; 2];
+pub(crate) type Row = [Option<Vec<u8>>; 2];
 
 /// Rows as img2dataset writes them.
-struct Rows<'a>(&'a [Row]);
+pub(crate) struct Rows<'a>(pub(crate) &'a [Row]);
 
 const BINARY: &str = "message m { OPTIONAL BYTE_ARRAY caption (UTF8); OPTIONAL BYTE_ARRAY jpg; OPTIONAL INT64 width; }";
 
 impl Rows<'_> {
     /// Writes row groups of `group` rows, with pages of some rows.
-    fn write(&self, path: &Path, group: usize, compression: Compression) {
+    pub(crate) fn write(&self, path: &Path, group: usize, compression: Compression) {
         let properties = WriterProperties::builder()
             .set_compression(compression)
             .set_data_page_row_count_limit(3)
@@ -140,7 +142,7 @@ fn rows_that_lack_something_are_counted_and_named() {
 }
 
 /// Files as pyarrow writes them for Hugging Face datasets: a struct of bytes and path, and captions in a list.
-fn fixture(name: &str) -> ParquetConfig {
+pub(crate) fn fixture(name: &str) -> ParquetConfig {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parquet");
     ParquetConfig::new([folder.join(name).display().to_string()])
 }
@@ -164,16 +166,18 @@ fn files_of_others_are_read() {
     assert_eq!(source.image(4).unwrap().pixels()[0], 50);
 }
 
-#[test]
-fn images_may_be_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let schema = "message m { REQUIRED BYTE_ARRAY image (UTF8); REQUIRED BYTE_ARRAY text (UTF8); }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let file = fs::File::create(folder.path().join("a.parquet")).unwrap();
+/// A file with two columns of texts.
+pub(crate) fn write_columns(path: &Path, names: [&str; 2], rows: &[(&str, &str)]) {
+    let [a, b] = names.map(|name| format!("REQUIRED BYTE_ARRAY {name} (UTF8);"));
+    let schema = Arc::new(parse_message_type(&format!("message m {{ {a} {b} }}")).unwrap());
+    let file = fs::File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
     let mut group = writer.next_row_group().unwrap();
-    for values in [["x/7.png", "gone.png"], ["seven", "gone"]] {
-        let values: Vec<ByteArray> = values.iter().map(|value| (*value).into()).collect();
+    let columns: [Vec<ByteArray>; 2] = [
+        rows.iter().map(|(a, _)| (*a).into()).collect(),
+        rows.iter().map(|(_, b)| (*b).into()).collect(),
+    ];
+    for values in columns {
         let mut column = group.next_column().unwrap().unwrap();
         column
             .typed::<ByteArrayType>()
@@ -183,6 +187,13 @@ fn images_may_be_files() {
     }
     group.close().unwrap();
     writer.close().unwrap();
+}
+
+#[test]
+fn images_may_be_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [("x/7.png", "seven"), ("gone.png", "gone")];
+    write_columns(&folder.path().join("a.parquet"), ["image", "text"], &rows);
     fs::create_dir(folder.path().join("x")).unwrap();
     fs::write(folder.path().join("x/7.png"), png(7)).unwrap();
     let source = config(&folder, "a.parquet").open().unwrap();
