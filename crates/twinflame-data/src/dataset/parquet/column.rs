@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
+use parquet::column::page::PageReader;
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::{ParquetError, Result};
@@ -14,6 +15,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
+use super::zstd::ZstdPages;
 use crate::dataset::DataError;
 
 /// Rows of captions that are read at a time.
@@ -152,6 +154,8 @@ pub(super) fn plain(error: &ParquetError) -> String {
 pub(super) struct Column {
     meta: ColumnChunkMetaData,
     num_rows: usize,
+    /// Of a column compressed with zstd, its bytes without compression.
+    zstd_bytes: Option<u64>,
 }
 
 impl Column {
@@ -164,18 +168,28 @@ impl Column {
         };
         let meta = group.column(position);
         match meta.compression() {
-            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) => {}
+            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) | Compression::ZSTD(_) => {}
             other => {
                 return Err(wrong(format!(
-                    "column {:?} is compressed with {other}, which is not read; write the file with snappy, gzip or none",
+                    "column {:?} is compressed with {other}, which is not read; write the file with snappy, zstd, gzip or none",
                     meta.column_path().string()
                 )));
             }
         }
         // Statistics hold whole values.
-        let bare = meta.clone().into_builder().clear_statistics().build();
+        let mut bare = meta.clone().into_builder().clear_statistics();
+        let zstd_bytes = matches!(meta.compression(), Compression::ZSTD(_)).then(|| {
+            // A page has at most 2 GiB, which a damaged file may exceed.
+            let bytes = meta.uncompressed_size().clamp(0, i32::MAX.into());
+            bytes.unsigned_abs()
+        });
+        if zstd_bytes.is_some() {
+            // Decompressed here, not by the library.
+            bare = bare.set_compression(Compression::UNCOMPRESSED);
+        }
         Ok(Self {
-            meta: bare.map_err(|error| wrong(error.to_string()))?,
+            meta: bare.build().map_err(|error| wrong(error.to_string()))?,
+            zstd_bytes,
             num_rows: usize::try_from(group.num_rows()).unwrap_or(0),
         })
     }
@@ -188,9 +202,13 @@ impl Column {
 
     fn reader(&self, shard: &Arc<Shard>) -> Result<ColumnReaderImpl<ByteArrayType>> {
         let pages = SerializedPageReader::new(shard.clone(), &self.meta, self.num_rows, None)?;
+        let pages: Box<dyn PageReader> = match self.zstd_bytes {
+            Some(max_bytes) => Box::new(ZstdPages::new(pages, max_bytes)),
+            None => Box::new(pages),
+        };
         Ok(get_typed_column_reader(get_column_reader(
             self.meta.column_descr_ptr(),
-            Box::new(pages),
+            pages,
         )))
     }
 

@@ -14,7 +14,7 @@ use crate::dataset::{CaptionNoise, DataError};
 /// shards = "data/train-*.parquet"
 /// ```
 ///
-/// Files compressed with snappy or gzip, or not at all, are read. On opening, the captions are read once, so that the number of
+/// Files compressed with snappy, zstd or gzip, or not at all, are read. On opening, the captions are read once, so that the number of
 /// samples is exact; in training, captions and images are read from the row groups again. Row groups count as shards for
 /// `loader.shuffle_shards`: set it for large data, so that a row group is read by and by and not all over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ mod open;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod zstd;
 
 pub(crate) use captions::for_each_caption;
 pub use config::ParquetConfig;

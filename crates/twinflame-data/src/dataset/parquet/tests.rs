@@ -166,6 +166,57 @@ fn files_of_others_are_read() {
     assert_eq!(source.image(4).unwrap().pixels()[0], 50);
 }
 
+#[test]
+fn files_compressed_with_zstd_are_read() {
+    let words = "red green blue small large dog cat apple house tree";
+    let words: Vec<&str> = words.split(' ').collect();
+    for name in ["zstd_v1.parquet", "zstd_v2.parquet"] {
+        let source = fixture(name).open().unwrap();
+        assert_eq!((source.num_samples(), source.shard_starts()), (500, &[0, 300][..]));
+        for row in (0..500).rev().step_by(7) {
+            let text = format!("a {} {} {row}", words[row % 5], words[5 + row % 5 - row % 2]);
+            assert_eq!(source.captions(row).unwrap(), vec![text; row % 3 + 1]);
+            assert_eq!(source.encoded(row).unwrap().0, "png");
+            assert_eq!(source.image(row).unwrap().pixels()[0], row as u8);
+        }
+        // With a dictionary, and nothing in every seventh row.
+        let places = ParquetConfig {
+            caption_column: Some("place".to_owned()),
+            ..fixture(name)
+        };
+        let source = places.open().unwrap();
+        assert_eq!((source.num_samples(), source.report().no_caption.count), (428, 72));
+        assert!(source.name(427).ends_with("row 499"), "{}", source.name(427));
+        assert_eq!(source.captions(427).unwrap(), ["tree"]);
+    }
+}
+
+/// As [`damage_is_an_error_and_no_panic`], at some places of a file that is not ours.
+#[test]
+fn damage_to_zstd_is_an_error_and_no_panic() {
+    let whole = fs::read(&fixture("zstd_v2.parquet").shards[0]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut refused, mut unreadable) = (0, 0);
+    for at in (0..whole.len()).step_by(29) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x41;
+        fs::write(folder.path().join("a.parquet"), &bytes).unwrap();
+        match config(&folder, "a.parquet").open() {
+            Err(error) => {
+                assert!(error.to_string().contains("a.parquet"), "byte {at}: {error}");
+                refused += 1;
+            }
+            Ok(source) => {
+                for index in (0..source.num_samples()).step_by(41) {
+                    let drawn = crate::panics::contain_panic(|| source.draw(index, &mut ChaCha8Rng::seed_from_u64(0)));
+                    unreadable += usize::from(!matches!(drawn, Ok(Ok(_))));
+                }
+            }
+        }
+    }
+    assert!(refused > 50 && unreadable > 50, "{refused} {unreadable}");
+}
+
 /// A file with two columns of texts.
 pub(crate) fn write_columns(path: &Path, names: [&str; 2], rows: &[(&str, &str)]) {
     let [a, b] = names.map(|name| format!("REQUIRED BYTE_ARRAY {name} (UTF8);"));
