@@ -228,10 +228,13 @@ impl Source for ParquetSource {
 
     /// Rows that name one path.
     fn is_one_file(&self, a: usize, b: usize) -> bool {
-        match [a, b].map(|index| self.image_at(index)) {
-            [Ok(ImageAt::File(a)), Ok(ImageAt::File(b))] => a == b,
-            _ => false,
-        }
+        // Images in rows are many bytes, and need not be read for this.
+        let is_path = |index| self.groups[self.row(index).0].image_is_path;
+        let path = |index| match self.image_at(index) {
+            Ok(ImageAt::File(path)) => Some(path),
+            _ => None,
+        };
+        is_path(a) && is_path(b) && path(a).is_some_and(|a| path(b) == Some(a))
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
