@@ -107,6 +107,41 @@ fn a_look_at_damaged_shards() {
 }
 
 #[test]
+fn what_loading_costs() {
+    let folder = shards();
+    let bench = |more: &[&str]| {
+        let args = [
+            "data",
+            "bench",
+            "shards/*.tar",
+            "--image-size=16",
+            "--batch-size=8",
+            "--epochs=2",
+        ];
+        folder.success(&[&args, more].concat())
+    };
+    let found: serde_json::Value = serde_json::from_str(&bench(&["--num-workers=1", "--json"])).unwrap();
+    // 22 samples are two full batches of 8.
+    assert_eq!(
+        (&found["images"], &found["workers"]),
+        (&16.into(), &1.into()),
+        "{found}"
+    );
+    assert_eq!(found["cpu_s_per_1000"].as_array().unwrap().len(), 2, "{found}");
+    let table = bench(&["--num-workers=0"]);
+    for row in [
+        "batches, 0 workers",
+        "reading",
+        "decoding",
+        "cropping and resizing",
+        "tokenizing",
+    ] {
+        assert!(table.contains(row), "{row} is missing from\n{table}");
+    }
+    assert_snapshot!(folder.failure(&["data", "bench", "shards/0.tar"]), @"error: loader.batch_size = 64 but the training data has 8 samples, so there is no full batch; lower batch_size to at most 8");
+}
+
+#[test]
 fn mistakes_about_shards() {
     let folder = shards();
     let failure = |shards: &str, more: &str| {

@@ -25,6 +25,7 @@ pub mod shard;
 pub mod tokenizer;
 pub mod transform;
 
+mod buffers;
 mod inflate;
 mod panics;
 mod seed;

@@ -1,6 +1,8 @@
 //! A decoded image in the colour mode of its file.
 
+use crate::buffers::give;
 use crate::resize::{composite, mul_div_255};
+use std::mem::take;
 
 /// How the bytes of a [`DecodedImage`] are to be read; named after Pillow's modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +49,13 @@ pub struct DecodedImage {
     layout: PixelLayout,
     pixels: Vec<u8>,
     background: Option<[u8; 3]>,
+}
+
+/// Its buffer is used again by the thread that drops it.
+impl Drop for DecodedImage {
+    fn drop(&mut self) {
+        give(take(&mut self.pixels));
+    }
 }
 
 impl DecodedImage {
@@ -97,8 +106,8 @@ impl DecodedImage {
 
     /// The bytes, `[height, width, channels]`.
     #[must_use]
-    pub fn into_pixels(self) -> Vec<u8> {
-        self.pixels
+    pub fn into_pixels(mut self) -> Vec<u8> {
+        take(&mut self.pixels)
     }
 
     /// The colour behind this image, if one was set.
@@ -137,10 +146,9 @@ impl DecodedImage {
             let start = y * stride + left as usize * channels;
             pixels.extend_from_slice(&self.pixels[start..start + row]);
         }
-        Self {
-            background: self.background,
-            ..Self::new(width, height, self.layout, pixels)
-        }
+        let mut part = Self::new(width, height, self.layout, pixels);
+        part.background = self.background;
+        part
     }
 
     /// The image as RGB, `[height, width, 3]`: what Pillow's `convert("RGB")` gives, or the image over its background
@@ -163,13 +171,21 @@ impl DecodedImage {
         }
     }
 
+    /// [`Self::to_rgb`], without a copy where the bytes are those of the image.
+    #[must_use]
+    pub fn into_rgb(self) -> Vec<u8> {
+        match self.layout {
+            PixelLayout::Rgb | PixelLayout::Indexed => self.into_pixels(),
+            _ => self.to_rgb(),
+        }
+    }
+
     /// [`Self::to_rgb`] as an image.
     #[must_use]
     pub fn to_rgb_image(&self) -> Self {
-        Self {
-            background: self.background,
-            ..Self::new(self.width, self.height, PixelLayout::Rgb, self.to_rgb())
-        }
+        let mut rgb = Self::new(self.width, self.height, PixelLayout::Rgb, self.to_rgb());
+        rgb.background = self.background;
+        rgb
     }
 }
 

@@ -1,6 +1,7 @@
 //! JPEG, with CMYK kept apart.
 
 use super::{DecodeError, DecodeLimits, DecodedImage, PixelLayout};
+use crate::buffers::take;
 use crate::resize::clamp_u8;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -30,22 +31,27 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     let size = width as u64 * height as u64 * layout.channels() as u64;
     limits.check(width as u64, height as u64, size)?;
 
-    let mut pixels = decode_pixels(bytes, output)?;
+    let mut pixels = take(size as usize);
+    decode_pixels(bytes, output, &mut pixels)?;
     if layout == PixelLayout::Cmyk {
         to_pillow_cmyk(&mut pixels, input);
-    }
-    if pixels.len() as u64 != size {
-        return Err(damaged("the pixels do not fill the image"));
     }
     Ok(DecodedImage::new(width as u32, height as u32, layout, pixels))
 }
 
 /// Strictly first, because only the strict decoder reports missing data; other damage that the strict one minds
 /// (stray bytes, unknown markers) libjpeg only warns of.
-fn decode_pixels(bytes: &[u8], output: ColorSpace) -> Result<Vec<u8>, DecodeError> {
-    let run = |strict: bool| {
+fn decode_pixels(bytes: &[u8], output: ColorSpace, pixels: &mut [u8]) -> Result<(), DecodeError> {
+    let mut run = |strict: bool| {
         let options = options(strict).jpeg_set_out_colorspace(output);
-        JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode()
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+        decoder.decode_headers()?;
+        if decoder.output_buffer_size() != Some(pixels.len()) {
+            return Err(DecodeErrors::FormatStatic("the pixels do not fill the image"));
+        }
+        // damaged files leave pixels out, where the image before must not show
+        pixels.fill(0);
+        decoder.decode_into(pixels)
     };
     match run(true).map_err(into_error) {
         Err(DecodeError::Damaged { .. }) => run(false).map_err(into_error),

@@ -72,3 +72,21 @@ fn a_broken_jpeg_is_damaged_or_truncated() {
         );
     }
 }
+
+/// A second scan in the middle of the first ends the picture, and no decoder says so. Buffers are used again: nothing of another
+/// picture may be in the rest.
+#[test]
+fn what_a_damaged_jpeg_leaves_out_is_empty() {
+    let mut bytes = include_bytes!("../../../../tests/fixtures/clip_preprocess/h_rgb_70x52_q95_444.jpg").to_vec();
+    let scan = bytes.windows(2).position(|marker| marker == [0xff, 0xda]).unwrap();
+    let length = 2 + usize::from(u16::from_be_bytes([bytes[scan + 2], bytes[scan + 3]]));
+    let header = bytes[scan..scan + length].to_vec();
+    let middle = (scan + length + bytes.len()) / 2;
+    bytes.splice(middle..middle, header);
+    let limits = DecodeLimits::default();
+    let first = decode(&bytes, &limits).unwrap();
+    crate::buffers::give(vec![77; 1 << 20]);
+    let second = decode(&bytes, &limits).unwrap();
+    assert!(first.pixels().ends_with(&[0; 70 * 3]), "the end is there");
+    assert_eq!(first, second);
+}

@@ -9,7 +9,7 @@ mod convolve;
 pub(crate) use convolve::Region;
 
 use crate::decode::{DecodedImage, PixelLayout};
-use convolve::convolve;
+use convolve::{Rows, convolve};
 use serde::{Deserialize, Serialize};
 
 /// The kernel that mixes source pixels.
@@ -31,13 +31,31 @@ pub enum Interpolation {
 /// If `width` or `height` is 0.
 #[must_use]
 pub fn resize(image: &DecodedImage, width: u32, height: u32, interpolation: Interpolation) -> DecodedImage {
-    let all = Region {
-        left: 0,
-        top: 0,
-        width,
-        height,
-    };
-    resize_part(image, (width, height), all, interpolation)
+    resize_window(
+        image,
+        Region::all(image.width(), image.height()),
+        (width, height),
+        interpolation,
+    )
+}
+
+/// What [`resize`] to `size` (width, height) gives for `image.crop` of the window, which is not copied for it.
+///
+/// # Panics
+/// If a side of `size` is 0, or the window is empty or not inside of the image.
+pub(crate) fn resize_window(
+    image: &DecodedImage,
+    window: Region,
+    size: (u32, u32),
+    interpolation: Interpolation,
+) -> DecodedImage {
+    let all = Region::all(size.0, size.1);
+    let is_mixed = !image.layout().has_alpha() && image.layout() != PixelLayout::Indexed;
+    if is_mixed && (window.width, window.height) != size {
+        return mixed(image, window, size, all, interpolation);
+    }
+    let image = image.crop(window.left, window.top, window.width, window.height);
+    resize_part(&image, size, all, interpolation)
 }
 
 /// Part of what [`resize`] to `size` (width, height) gives, at the cost of that part.
@@ -58,30 +76,61 @@ pub(crate) fn resize_part(
     if from == size {
         return image.crop(part.left, part.top, part.width, part.height);
     }
+    let whole = Region::all(from.0, from.1);
     let layout = image.layout();
     let pixels = match layout {
         PixelLayout::Indexed => nearest(image.pixels(), from, size, part),
-        PixelLayout::Grey => convolve::<1>(image.pixels(), from, size, part, interpolation),
-        PixelLayout::Rgb => convolve::<3>(image.pixels(), from, size, part, interpolation),
-        PixelLayout::Cmyk => convolve::<4>(image.pixels(), from, size, part, interpolation),
-        PixelLayout::GreyAlpha => {
-            let source = premultiply::<2>(image.pixels());
-            let mut pixels = convolve::<2>(&source, from, size, part, interpolation);
-            unpremultiply::<2>(&mut pixels);
-            pixels
+        PixelLayout::Grey | PixelLayout::Rgb | PixelLayout::Cmyk => {
+            return mixed(image, whole, size, part, interpolation);
         }
-        PixelLayout::Rgba => {
-            let source = premultiply::<4>(image.pixels());
-            let mut pixels = convolve::<4>(&source, from, size, part, interpolation);
-            unpremultiply::<4>(&mut pixels);
-            pixels
-        }
+        PixelLayout::GreyAlpha => premultiplied::<2>(image, size, part, interpolation),
+        PixelLayout::Rgba => premultiplied::<4>(image, size, part, interpolation),
     };
-    let resized = DecodedImage::new(part.width, part.height, layout, pixels);
+    like(image, part, pixels)
+}
+
+/// An image with the layout and the background of another.
+fn like(image: &DecodedImage, part: Region, pixels: Vec<u8>) -> DecodedImage {
+    let resized = DecodedImage::new(part.width, part.height, image.layout(), pixels);
     match image.background() {
         Some(color) => resized.with_background(color),
         None => resized,
     }
+}
+
+/// Where every channel is mixed as it is.
+fn mixed(
+    image: &DecodedImage,
+    window: Region,
+    size: (u32, u32),
+    part: Region,
+    interpolation: Interpolation,
+) -> DecodedImage {
+    let channels = image.layout().channels();
+    let stride = image.width() as usize * channels;
+    let start = window.top as usize * stride + window.left as usize * channels;
+    let rows = Rows::new(&image.pixels()[start..], stride);
+    let from = (window.width, window.height);
+    let pixels = match channels {
+        1 => convolve::<1>(rows, from, size, part, interpolation),
+        3 => convolve::<3>(rows, from, size, part, interpolation),
+        _ => convolve::<4>(rows, from, size, part, interpolation),
+    };
+    like(image, part, pixels)
+}
+
+/// With alpha as the last of `N` channels.
+fn premultiplied<const N: usize>(
+    image: &DecodedImage,
+    size: (u32, u32),
+    part: Region,
+    interpolation: Interpolation,
+) -> Vec<u8> {
+    let source = premultiply::<N>(image.pixels());
+    let rows = Rows::new(&source, image.width() as usize * N);
+    let mut pixels = convolve::<N>(rows, (image.width(), image.height()), size, part, interpolation);
+    unpremultiply::<N>(&mut pixels);
+    pixels
 }
 
 /// Pillow's `ImagingScaleAffine` with `NEAREST`, its running sums included: they decide between two pixels.
@@ -202,6 +251,34 @@ mod tests {
         );
         let wide = resize(&checked(12, 5, 7), 4, 3, Interpolation::Bicubic);
         assert_eq!(wide.pixels(), [178, 44, 158, 101, 62, 166, 59, 136, 159, 43, 178, 54]);
+    }
+
+    #[test]
+    fn a_window_is_resized_like_the_crop_of_it() {
+        for layout in [
+            PixelLayout::Grey,
+            PixelLayout::Rgb,
+            PixelLayout::Rgba,
+            PixelLayout::Indexed,
+        ] {
+            let pixels = (0..50 * 40 * layout.channels()).map(|i| (i * i % 251) as u8);
+            let image = DecodedImage::new(50, 40, layout, pixels.collect()).with_background([1, 2, 3]);
+            for (left, top, width, height) in [(0, 0, 50, 40), (7, 5, 30, 20), (20, 10, 16, 30), (49, 0, 1, 40)] {
+                let window = Region {
+                    left,
+                    top,
+                    width,
+                    height,
+                };
+                let cropped = image.crop(left, top, width, height);
+                let found = resize_window(&image, window, (16, 12), Interpolation::Bicubic);
+                assert_eq!(
+                    found,
+                    resize(&cropped, 16, 12, Interpolation::Bicubic),
+                    "{layout:?} {window:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -7,8 +7,9 @@ use super::draw::chance;
 use super::geometry::{fitted_size, random_region, square_offset};
 use super::normalization::Normalization;
 use super::rand_augment::rand_augment;
+use crate::buffers::give;
 use crate::decode::{DecodedImage, PixelLayout};
-use crate::resize::{Region, resize, resize_part};
+use crate::resize::{Region, resize_part, resize_window};
 use rand::Rng;
 use std::borrow::Cow;
 
@@ -138,9 +139,10 @@ impl Transform {
             width: width.min(size as u32),
             height: height.min(size as u32),
         };
-        let rgb = resize_part(image, (width, height), part, self.config.interpolation).to_rgb();
+        let rgb = resize_part(image, (width, height), part, self.config.interpolation).into_rgb();
         if rgb.len() == output.len() {
             output.copy_from_slice(&rgb);
+            give(rgb);
             return;
         }
         let fill = image.background().unwrap_or(self.config.fill);
@@ -163,12 +165,15 @@ impl Transform {
         let edge = config.image_size as u32;
         let part = config.random_resized_crop.as_ref().map(|crop| {
             let region = random_region(rng, (image.width(), image.height()), crop);
-            let part = image.crop(region.left, region.top, region.width, region.height);
-            resize(&part, edge, edge, config.interpolation)
+            resize_window(image, region, (edge, edge), config.interpolation)
         });
         let Some(affine) = &config.affine else {
             match part {
-                Some(part) => output.copy_from_slice(&part.to_rgb()),
+                Some(part) => {
+                    let rgb = part.into_rgb();
+                    output.copy_from_slice(&rgb);
+                    give(rgb);
+                }
                 None => self.fit_into(image, output),
             }
             return;

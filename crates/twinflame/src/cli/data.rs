@@ -1,5 +1,6 @@
 //! `twinflame data`: a look at a data set, and what to take of it.
 
+mod bench;
 mod curate;
 mod dedup;
 
@@ -40,6 +41,8 @@ enum DataVerb {
     Shard(ShardArgs),
     /// Make a list of queries of the frequent words, and bigrams, of a text
     Queries(curate::QueriesArgs),
+    /// Make training batches and say what they cost the processor, by stage
+    Bench(bench::BenchArgs),
 }
 
 #[derive(Args, Debug)]
@@ -86,6 +89,7 @@ pub(super) fn run(args: &DataArgs) -> anyhow::Result<()> {
         DataVerb::Shard(args) => run_shard(args),
         DataVerb::Curate(args) => curate::run(args),
         DataVerb::Queries(args) => curate::run_queries(args),
+        DataVerb::Bench(args) => bench::run(args),
     }
 }
 

@@ -168,7 +168,7 @@ impl WebDatasetSource {
         let read = || -> io::Result<Vec<u8>> {
             let mut file = File::open(path)?;
             file.seek(SeekFrom::Start(span.at))?;
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(span.len as usize);
             file.take(span.len.into()).read_to_end(&mut bytes)?;
             match bytes.len() == span.len as usize {
                 true => Ok(bytes),
