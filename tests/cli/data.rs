@@ -98,7 +98,7 @@ fn a_look_at_damaged_shards() {
     assert_snapshot!(std::fs::read_to_string(folder.path().join("skipped.jsonl")).unwrap(), @r#"
     {"file":"shards/1.tar","sample":"010","reason":"no member ends in .txt: it has .png"}
     {"file":"shards/2.tar","sample":null,"reason":"the file is cut short, inside 023.png"}
-    {"sample":"shards/1.tar, 009.png","reason":"not an image: the first bytes match none of JPEG, PNG, WebP, GIF and BMP"}
+    {"file":"shards/1.tar","sample":"009","reason":"not an image: the first bytes match none of JPEG, PNG, WebP, GIF and BMP"}
     "#);
     let sheet = std::fs::read(folder.path().join("sheet.png")).unwrap();
     assert!(sheet.starts_with(b"\x89PNG"));
@@ -138,7 +138,7 @@ fn what_loading_costs() {
     ] {
         assert!(table.contains(row), "{row} is missing from\n{table}");
     }
-    assert_snapshot!(folder.failure(&["data", "bench", "shards/0.tar"]), @"error: loader.batch_size = 64 but the training data has 8 samples, so there is no full batch; lower batch_size to at most 8");
+    assert_snapshot!(folder.failure(&["data", "bench", "shards/0.tar"]), @"error: loader.batch_size = 64 but an epoch of the training data has 8 samples, so there is no full batch; lower batch_size to at most 8");
 }
 
 #[test]
@@ -264,6 +264,21 @@ fn a_collection_is_balanced_over_queries() {
     folder.success(&["data", "queries", "corpus.txt", "--min-count=2", "-o=queries.txt"]);
     let queries = std::fs::read_to_string(folder.path().join("queries.txt")).unwrap();
     assert_eq!(queries, "dog\na\napple\nthe\n");
+    // "a dog" comes twice among 11 words: log2(2 * 11 / (2 * 3)) = 1.87 bits.
+    let bigrams = |bits: &str| {
+        let arguments = ["data", "queries", "corpus.txt", "--min-count=2", bits, "-o=bigrams.txt"];
+        let told = folder.success(&arguments);
+        (
+            told,
+            std::fs::read_to_string(folder.path().join("bigrams.txt")).unwrap(),
+        )
+    };
+    let (told, list) = bigrams("--bigrams=1.8");
+    assert_snapshot!(told, @"5 queries, 1 of them bigrams: bigrams.txt");
+    assert_eq!(list, "dog\na\na dog\napple\nthe\n");
+    let (told, list) = bigrams("--bigrams=1.9");
+    assert_snapshot!(told, @"4 queries, 0 of them bigrams: bigrams.txt");
+    assert_eq!(list, queries);
     folder.write("queries.txt", "dog\napple\ndog\nzebra\n");
     let outcome = folder.twinflame(&[
         "data",
@@ -310,6 +325,78 @@ fn a_collection_is_balanced_over_queries() {
     assert_eq!(std::fs::read_to_string(folder.path().join("again.csv")).unwrap(), kept);
 }
 
+/// Both files of others have the pictures of rows 0, 1, 3, 4 and 5; one has captions in lists, the other lacks the picture of row 2.
+#[test]
+fn parquet_files_are_balanced_and_without_duplicates() {
+    let folder = Folder::new();
+    for name in ["hugging_face.parquet", "img2dataset.parquet"] {
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parquet");
+        std::fs::copy(format!("{fixtures}/{name}"), folder.path().join(name)).unwrap();
+    }
+    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    folder.write("queries.txt", "nuance\n");
+    let curate = |source: &str, more: &[&str]| {
+        let fixed = ["data", "curate", source, "--queries=queries.txt", "-o=curated.jsonl"];
+        folder.twinflame(&[&fixed[..], more].concat())
+    };
+    let curated = curate("*.parquet", &[]);
+    assert!(curated.succeeded, "{}", curated.stderr);
+    assert_snapshot!(curated.stderr, @"note: 1 damaged shards and samples are left out; `twinflame data inspect` names them");
+    assert_snapshot!(text("curated.jsonl"), @r#"
+    {"file":"hugging_face.parquet","row":0}
+    {"file":"hugging_face.parquet","row":1}
+    {"file":"hugging_face.parquet","row":3}
+    {"file":"hugging_face.parquet","row":4}
+    {"file":"hugging_face.parquet","row":6}
+    "#);
+    let error = curate("*.parquet", &["--column=TEXT"]).stderr;
+    assert!(
+        error.starts_with(
+            r#"error: hugging_face.parquet has no column "TEXT"; its columns are image.bytes, image.path, caption."#
+        ),
+        "{error}"
+    );
+
+    let found = folder.success(&[
+        "data",
+        "dedup",
+        "*.parquet",
+        "--exact",
+        "-o=kept.jsonl",
+        "--groups=groups.jsonl",
+    ]);
+    assert!(found.contains("hugging_face.parquet, row 0"), "{found}");
+    let rows: String = (0..7)
+        .map(|row| format!("{{\"file\":\"hugging_face.parquet\",\"row\":{row}}}\n"))
+        .collect();
+    assert_eq!(text("kept.jsonl"), rows);
+    let groups = text("groups.jsonl");
+    assert_eq!(groups.lines().count(), 10);
+    assert!(
+        groups.ends_with("{\"file\":\"img2dataset.parquet\",\"group\":5,\"row\":5}\n"),
+        "{groups}"
+    );
+
+    // What is kept can be trained on, and curated again.
+    let lists = "keep = \"kept.jsonl\"\ngroups = \"groups.jsonl\"\n";
+    folder.write(
+        "kept.toml",
+        format!("kind = \"parquet\"\nshards = \"*.parquet\"\n{lists}"),
+    );
+    let inspected = folder.success(&["data", "inspect", "kept.toml"]);
+    assert_snapshot!(inspected.lines().next().unwrap(), @"kept.toml: 7 samples");
+    let curated = text("curated.jsonl");
+    let again = curate("kept.toml", &[]);
+    assert!(again.succeeded && again.stderr.is_empty(), "{}", again.stderr);
+    assert_eq!(text("curated.jsonl"), curated);
+    folder.write("few.jsonl", "{\"file\": \"img2dataset.parquet\", \"sample\": \"3\"}\n");
+    folder.write(
+        "kept.toml",
+        "kind = \"parquet\"\nshards = \"*.parquet\"\nkeep = \"few.jsonl\"\n",
+    );
+    assert_snapshot!(folder.failure(&["data", "inspect", "kept.toml"]), @r#"error: few.jsonl, line 1: missing field `row`; a line of keep is an object such as {"file": "00000.parquet", "row": 123}"#);
+}
+
 #[test]
 fn mistakes_about_collections() {
     let folder = Folder::new();
@@ -318,9 +405,17 @@ fn mistakes_about_collections() {
     let failure = |args: &[&str]| folder.failure(&[&["data"], args].concat());
     let curate = |source, queries| failure(&["curate", source, "--queries", queries, "-o=kept.csv"]);
     assert_snapshot!(curate("pairs.csv", "queries.txt"), @r#"error: pairs.csv has no column "caption"; its columns are image, text"#);
-    assert_snapshot!(curate("pairs.parquet", "queries.txt"), @"error: pairs.parquet: unknown ending; captions come from .txt (one a line), .csv, .tsv, .jsonl, or tar shards (a pattern that ends in .tar)");
+    assert_snapshot!(curate("pairs.zip", "queries.txt"), @"error: pairs.zip: unknown ending; captions come from .txt (one a line), .csv, .tsv, .jsonl, or tar shards or Parquet files (a pattern that ends in .tar or .parquet)");
+    assert_snapshot!(curate("pairs.parquet", "queries.txt"), @"error: cannot read pairs.parquet: No such file or directory (os error 2)");
     assert_snapshot!(curate("pairs.csv", "none.txt"), @"error: cannot read none.txt: No such file or directory (os error 2)");
     assert_snapshot!(failure(&["queries", "pairs.csv", "--column=text", "-o=q.txt"]), @"error: no word of pairs.csv comes 100 times: lower --min-count");
+    let no_number = failure(&["queries", "pairs.csv", "--bigrams=many", "-o=q.txt"]);
+    assert!(
+        no_number.contains("expected a number of bits, such as 5"),
+        "{no_number}"
+    );
+    folder.write("folder.toml", "kind = \"folder\"\npath = \".\"\n");
+    assert_snapshot!(curate("folder.toml", "queries.txt"), @r#"error: folder.toml: of a .toml file, captions are read with kind = "webdataset" or "parquet"; of a folder give the table of captions"#);
     assert!(!folder.path().join("kept.csv").exists() && !folder.path().join("kept.csv.partial").exists());
 }
 

@@ -110,7 +110,7 @@ fn duplicates_in_shards_are_found_and_left_out_of_training() {
     {"file":"shards/1.tar","group":0,"sample":"008"}
     {"file":"shards/1.tar","group":0,"sample":"009"}
     "#);
-    assert_snapshot!(text(&folder, "bad.jsonl"), @r#"{"sample":"shards/1.tar, 010.jpg","reason":"not an image: the first bytes match none of JPEG, PNG, WebP, GIF and BMP"}"#);
+    assert_snapshot!(text(&folder, "bad.jsonl"), @r#"{"file":"shards/1.tar","sample":"010","reason":"not an image: the first bytes match none of JPEG, PNG, WebP, GIF and BMP"}"#);
 
     let all = "kind = \"webdataset\"\nshards = \"shards/{0..1}.tar\"\n";
     folder.write(

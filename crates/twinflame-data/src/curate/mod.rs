@@ -3,25 +3,27 @@
 //! A list of queries, such as the words of an encyclopedia, says what to balance. [`curate`] counts how many captions contain
 //! each query, and keeps of a query that more than `cap` captions contain so many that `cap` of them are expected, and all of a
 //! rarer one: the head is flattened, the tail stays (Radford et al. 2021, section 2.2; Xu et al. 2023,
-//! <https://arxiv.org/abs/2309.16671>, algorithm 1). [`count_words`] makes a list of queries from text.
+//! <https://arxiv.org/abs/2309.16671>, algorithm 1). [`count_queries`] makes a list of queries from text.
 
 mod matcher;
 mod records;
+mod words;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use thiserror::Error;
 
-use self::matcher::{Matcher, space};
+use self::matcher::Matcher;
 use self::records::for_each_line;
 use crate::dataset::DataError;
 use crate::seed::{Purpose, derive};
 
 pub use self::records::CaptionFile;
 pub(crate) use self::records::Record;
+pub use self::words::{QueryRules, count_queries};
 
 /// Pairs that are matched together: what memory grows with.
 const PAIRS_AT_ONCE: usize = 8192;
@@ -39,7 +41,8 @@ pub enum CurateError {
     },
     /// A file of a kind that is not known.
     #[error(
-        "{}: unknown ending; captions come from .txt (one a line), .csv, .tsv, .jsonl, or tar shards (a pattern that ends in .tar)",
+        "{}: unknown ending; captions come from .txt (one a line), .csv, .tsv, .jsonl, or tar shards or Parquet files (a pattern that \
+         ends in .tar or .parquet)",
         path.display()
     )]
     Ending {
@@ -78,12 +81,28 @@ pub enum CurateError {
         /// What the library says.
         message: String,
     },
-    /// Shards that cannot be opened.
+    /// Shards or Parquet files that cannot be read.
     #[error(transparent)]
-    Shards(#[from] DataError),
+    Shards(DataError),
     /// A disk that refuses.
     #[error("cannot write what is kept: {0}")]
     Write(io::Error),
+}
+
+impl From<DataError> for CurateError {
+    fn from(error: DataError) -> Self {
+        match error {
+            // Names no key of a configuration: there may be none.
+            DataError::MissingColumn {
+                file, column, found, ..
+            } => Self::Column {
+                path: file,
+                column,
+                found,
+            },
+            error => Self::Shards(error),
+        }
+    }
 }
 
 /// How many pairs contain a query.
@@ -137,8 +156,8 @@ pub fn read_queries(path: &Path) -> Result<(Vec<String>, usize), CurateError> {
     }
 }
 
-/// Writes the pairs to keep, as they stand in `file` and in its order, to `out`: lines of a table with its header, or of shards
-/// an object with shard and key.
+/// Writes the pairs to keep, as they stand in `file` and in its order, to `out`: lines of a table with its header, of shards
+/// an object with shard and key, or of Parquet files one with file and row.
 ///
 /// A pair is kept if any query in its captions passes a draw of its own with probability `cap / max(count, cap)`, where `count`
 /// is the number of pairs with that query. The draw is a function of `seed`, query and place in the collection. Reads `file`
@@ -232,58 +251,6 @@ fn in_batches(
     })?;
     act(&batch)?;
     Ok(damaged)
-}
-
-/// The words of a text that come at least `min_count` times, the most frequent first: a list of queries.
-///
-/// Words lie between spaces, signs as [`curate`] spaces them are none, and case counts. Memory grows with the number of
-/// different words.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn count_words(
-    file: &CaptionFile,
-    min_count: u64,
-    mut progress: impl FnMut(u64),
-) -> Result<Vec<(String, u64)>, CurateError> {
-    let mut counts: HashMap<String, u64> = HashMap::new();
-    in_batches(file, |records| {
-        let of_record = |mut counts: HashMap<String, u64>, record: &Record| {
-            let mut spaced = String::new();
-            for caption in &record.captions {
-                space(caption, &mut spaced);
-                for word in spaced.split(' ').filter(|word| word.chars().any(char::is_alphanumeric)) {
-                    match counts.get_mut(word) {
-                        Some(count) => *count += 1,
-                        None => {
-                            counts.insert(word.to_owned(), 1);
-                        }
-                    }
-                }
-            }
-            counts
-        };
-        let of_batch = records
-            .par_iter()
-            .fold(HashMap::new, of_record)
-            .reduce(HashMap::new, merged);
-        for (word, count) in of_batch {
-            *counts.entry(word).or_default() += count;
-        }
-        progress(records.len() as u64);
-        Ok(())
-    })?;
-    let mut counts: Vec<(String, u64)> = counts.into_iter().filter(|(_, count)| *count >= min_count).collect();
-    counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    Ok(counts)
-}
-
-fn merged(a: HashMap<String, u64>, b: HashMap<String, u64>) -> HashMap<String, u64> {
-    let (mut large, small) = if a.len() < b.len() { (b, a) } else { (a, b) };
-    for (word, count) in small {
-        *large.entry(word).or_default() += count;
-    }
-    large
 }
 
 #[cfg(test)]

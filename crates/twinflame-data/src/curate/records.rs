@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::CurateError;
 use crate::dataset::texts_of;
 use crate::dataset::webdataset::{WebDatasetConfig, for_each_caption};
+use crate::dataset::{ParquetConfig, parquet};
 
 /// What holds the captions.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,9 @@ pub enum CaptionFile {
     },
     /// Tar shards.
     Shards(WebDatasetConfig),
+    /// Parquet files. Without any of the usual columns of images, and none named, a row needs a caption alone: texts, and lists
+    /// of images to be downloaded, can be read too.
+    Parquet(ParquetConfig),
 }
 
 /// A pair: what is written if it is kept, and its captions.
@@ -43,13 +47,15 @@ pub(crate) struct Record {
 }
 
 impl CaptionFile {
-    /// By the ending: `.txt`, `.csv`, `.tsv`, `.jsonl`, or `.tar` for a pattern of shards. `column` is the column or key of the
-    /// caption.
+    /// By the ending: `.txt`, `.csv`, `.tsv`, `.jsonl`, or `.tar` or `.parquet` for a pattern of such files. `column` is the
+    /// column or key of the caption; `None`: caption, and in Parquet files text if there is no caption.
     ///
     /// # Errors
     /// Another ending.
-    pub fn open(path: &Path, column: &str) -> Result<Self, CurateError> {
-        let (path, column) = (path.to_owned(), column.to_owned());
+    pub fn open(path: &Path, column: Option<&str>) -> Result<Self, CurateError> {
+        let path = path.to_owned();
+        let given = column.map(str::to_owned);
+        let column = column.unwrap_or("caption").to_owned();
         Ok(match path.extension().and_then(|ending| ending.to_str()) {
             Some("txt") => Self::Lines(path),
             Some(ending @ ("csv" | "tsv")) => Self::Table {
@@ -59,12 +65,16 @@ impl CaptionFile {
             },
             Some("jsonl") => Self::JsonLines { path, key: column },
             Some("tar") => Self::Shards(WebDatasetConfig::new([path.to_string_lossy()])),
+            Some("parquet") => Self::Parquet(ParquetConfig {
+                caption_column: given,
+                ..ParquetConfig::new([path.to_string_lossy()])
+            }),
             _ => return Err(CurateError::Ending { path }),
         })
     }
 
-    /// Hands over all pairs in order, and nothing after the first error. Returns how many damaged shards and samples there are,
-    /// which are left out.
+    /// Hands over all pairs in order, and nothing after the first error. Returns how many damaged tar shards and samples there
+    /// are, which are left out.
     ///
     /// # Errors
     /// A file that cannot be read, a column that is not there, a line that is none.
@@ -113,6 +123,11 @@ impl CaptionFile {
             }
             Self::Shards(config) => for_each_caption(config, |shard, key, captions| {
                 let line = serde_json::json!({"file": shard, "sample": key});
+                let raw = line.to_string().into_bytes();
+                act(Record { raw, captions })
+            }),
+            Self::Parquet(config) => parquet::for_each_caption(config, |file, row, captions| {
+                let line = serde_json::json!({"file": file, "row": row});
                 let raw = line.to_string().into_bytes();
                 act(Record { raw, captions })
             }),

@@ -1,6 +1,8 @@
 use std::fs;
 
 use super::*;
+use crate::dataset::parquet::tests::{fixture, write_columns};
+use crate::dataset::{ParquetConfig, Source};
 
 fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
     let path = folder.path().join(name);
@@ -27,7 +29,7 @@ fn collection(folder: &tempfile::TempDir) -> CaptionFile {
             _ => format!("head {i}"),
         })
         .collect();
-    CaptionFile::open(&file(folder, "captions.txt", &lines.join("\n")), "").unwrap()
+    CaptionFile::open(&file(folder, "captions.txt", &lines.join("\n")), None).unwrap()
 }
 
 #[test]
@@ -76,11 +78,11 @@ fn tables_and_json_lines_keep_their_rows() {
         "a.csv",
         "image,caption\n1.jpg,\"a dog, brown\"\n2.jpg,a cat\n3.jpg,\"the \"\"dog\"\"\"\n4.jpg,my dog\n",
     );
-    let csv = CaptionFile::open(&csv, "caption").unwrap();
+    let csv = CaptionFile::open(&csv, None).unwrap();
     let kept = curated(&csv, &["dog"], 10, 0).1;
     assert_eq!(kept, "image,caption\n1.jpg,\"a dog, brown\"\n4.jpg,my dog\n");
     let jsonl = "{\"url\": \"x\", \"text\": [\"un chien\", \"a dog\"]}\n\n{\"text\": \"a cat\"}\n{\"text\": null}\n";
-    let jsonl = CaptionFile::open(&file(&folder, "a.jsonl", jsonl), "text").unwrap();
+    let jsonl = CaptionFile::open(&file(&folder, "a.jsonl", jsonl), Some("text")).unwrap();
     let (curation, kept) = curated(&jsonl, &["dog", "chien"], 10, 0);
     assert_eq!(kept, "{\"url\": \"x\", \"text\": [\"un chien\", \"a dog\"]}\n");
     assert_eq!((curation.num_pairs, curation.num_matched, curation.num_kept), (3, 1, 1));
@@ -103,31 +105,78 @@ fn shards_give_a_list_of_their_samples() {
     }
     let path = folder.path().join("0.tar");
     fs::write(&path, tar.into_inner().unwrap()).unwrap();
-    let (curation, kept) = curated(&CaptionFile::open(&path, "").unwrap(), &["dog"], 1, 0);
+    let (curation, kept) = curated(&CaptionFile::open(&path, None).unwrap(), &["dog"], 1, 0);
     assert_eq!(kept, format!("{{\"file\":\"{}\",\"sample\":\"0\"}}\n", path.display()));
     assert_eq!((curation.num_pairs, curation.num_damaged), (2, 1));
 }
 
 #[test]
-fn frequent_words_become_queries() {
+fn parquet_files_give_a_list_of_their_rows() {
+    let file = CaptionFile::Parquet(fixture("hugging_face.parquet"));
+    // Rows 2 and 5 have one caption, the others two.
+    let (curation, kept) = curated(&file, &["nuance"], 10, 0);
+    assert_eq!(
+        (curation.num_pairs, curation.num_matched, curation.num_damaged),
+        (7, 5, 0)
+    );
+    let rows: Vec<serde_json::Value> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<u64> = rows.iter().map(|row| row["row"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [0, 1, 3, 4, 6]);
+    assert!(rows[0]["file"].as_str().unwrap().ends_with("hugging_face.parquet"));
+    // One row lacks its image.
+    let file = CaptionFile::Parquet(fixture("img2dataset.parquet"));
+    let (curation, kept) = curated(&file, &["always"], 10, 0);
+    assert_eq!((curation.num_pairs, curation.num_kept, curation.num_damaged), (5, 5, 1));
+    assert!(!kept.contains("\"row\":2"), "{kept}");
+
+    // What is kept is what training reads.
     let folder = tempfile::tempdir().unwrap();
-    let text = "A dog, a hot dog.\nthe dog; it's a cat!\n3 dogs - - -\n";
-    let corpus = CaptionFile::open(&file(&folder, "c.txt", text), "").unwrap();
-    let words = count_words(&corpus, 2, |_| {}).unwrap();
-    assert_eq!(words, [("dog".to_owned(), 3), ("a".to_owned(), 2)]);
-    let all: Vec<String> = count_words(&corpus, 1, |_| {})
-        .unwrap()
-        .into_iter()
-        .map(|(word, _)| word)
-        .collect();
-    assert_eq!(all, ["dog", "a", "3", "A", "cat", "dogs", "hot", "it's", "the"]);
+    let list = self::file(
+        &folder,
+        "kept.jsonl",
+        &kept.lines().take(2).collect::<Vec<_>>().join("\n"),
+    );
+    let listed = ParquetConfig {
+        keep: Some(list),
+        ..fixture("img2dataset.parquet")
+    };
+    let source = listed.open().unwrap();
+    assert_eq!((source.num_samples(), source.report().is_clean()), (2, true));
+}
+
+#[test]
+fn a_corpus_may_be_parquet_without_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let rows = [("1", "a dog"), ("2", "the dog"), ("3", "a cat")];
+    write_columns(&path, ["url", "text"], &rows);
+    let rules = QueryRules {
+        min_count: 2,
+        min_pmi: None,
+    };
+    let queries = |column| {
+        let file = CaptionFile::open(&path, column).unwrap();
+        count_queries(&file, &rules, |_| {}).map_err(|error| error.to_string())
+    };
+    assert_eq!(queries(None).unwrap(), [("a".to_owned(), 2), ("dog".to_owned(), 2)]);
+    let error = queries(Some("TEXT")).unwrap_err();
+    assert!(
+        error.ends_with("a.parquet has no column \"TEXT\"; its columns are url, text"),
+        "{error}"
+    );
+    fs::write(&path, "PAR1 and no more").unwrap();
+    let error = queries(None).unwrap_err();
+    assert!(
+        error.contains("a.parquet: no Parquet file, or one that is cut short"),
+        "{error}"
+    );
 }
 
 #[test]
 fn mistakes_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, text: &str, column: &str| {
-        let file = CaptionFile::open(&file(&folder, name, text), column)?;
+        let file = CaptionFile::open(&file(&folder, name, text), Some(column))?;
         curate(&file, &["dog".to_owned()], 1, 0, &mut Vec::new(), |_| {}).map(drop)
     };
     let message = |name, text, column| run(name, text, column).unwrap_err().to_string();
@@ -140,8 +189,8 @@ fn mistakes_are_named() {
         message("a.jsonl", "{\"caption\": \"a\"}\n{\"text\": 1}\n", "caption")
             .ends_with("a.jsonl, line 2: no key \"caption\"; its keys are text")
     );
-    assert!(message("a.parquet", "", "caption").contains("a.parquet: unknown ending"));
-    let missing = CaptionFile::open(Path::new("/no/such.txt"), "").unwrap();
+    assert!(message("a.json", "", "caption").contains("a.json: unknown ending"));
+    let missing = CaptionFile::open(Path::new("/no/such.txt"), None).unwrap();
     let error = curate(&missing, &["dog".to_owned()], 1, 0, &mut Vec::new(), |_| {}).unwrap_err();
     assert!(error.to_string().starts_with("cannot read /no/such.txt"), "{error}");
 

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Classes, Counterpart, DataError, Draw, SampleError, Source};
+use super::{Classes, Counterpart, DataError, Draw, Place, SampleError, Source};
 use crate::decode::DecodedImage;
 use crate::report::OpenReport;
 use crate::seed::{Purpose, derive};
@@ -173,6 +173,14 @@ impl Source for NoisyCaptions {
 
     fn row(&self, index: usize) -> usize {
         self.source.row(index)
+    }
+
+    fn place(&self, index: usize) -> Place {
+        self.source.place(index)
+    }
+
+    fn is_one_file(&self, a: usize, b: usize) -> bool {
+        self.source.is_one_file(a, b)
     }
 
     fn name(&self, index: usize) -> String {

@@ -113,6 +113,12 @@ pub trait Source: Debug + Send + Sync {
         }
     }
 
+    /// Whether two samples with equal image bytes name one image file, as several rows of a table do: then the captions of both are
+    /// its captions.
+    fn is_one_file(&self, a: usize, b: usize) -> bool {
+        self.name(a) == self.name(b)
+    }
+
     /// Draws the sample for a training step. A pure function of `index` and the state of `rng`.
     ///
     /// # Errors

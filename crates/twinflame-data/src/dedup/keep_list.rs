@@ -11,7 +11,8 @@ use crate::curate::{CaptionFile, CurateError};
 use crate::dataset::{DataConfig, DataError, FolderConfig, Source};
 
 /// Writes the samples to keep: of tar shards an object with shard and key on each line, for the key `keep` of
-/// `kind = "webdataset"`; of a table its rows, with the header, and of JSON lists one list of their entries, as they stand there.
+/// `kind = "webdataset"`, of Parquet files one with file and row, for that of `kind = "parquet"`; of a table its rows, with the
+/// header, and of JSON lists one list of their entries, as they stand there.
 #[derive(Debug)]
 pub struct KeepList {
     rows: Rows,
@@ -20,6 +21,7 @@ pub struct KeepList {
 /// What holds the samples.
 #[derive(Debug)]
 enum Rows {
+    /// Tar shards, or Parquet files.
     Shards(CaptionFile),
     Table(CaptionFile),
     Lists(Vec<PathBuf>),
@@ -35,9 +37,9 @@ impl KeepList {
         let (rows, table) = match config {
             DataConfig::Emoji(_) => return drawn("emoji"),
             DataConfig::Scenes(_) => return drawn("emoji-scenes"),
-            DataConfig::Parquet(_) => return Err(DedupError::NoList { kind: "parquet" }),
             DataConfig::Mixture(_) => return Err(DedupError::NoList { kind: "mixture" }),
             DataConfig::WebDataset(config) => (Rows::Shards(CaptionFile::Shards(config.clone())), None),
+            DataConfig::Parquet(config) => (Rows::Shards(CaptionFile::Parquet(config.clone())), None),
             DataConfig::Folder(config) => {
                 let file = config.caption_file()?;
                 (Rows::Table(table(config, &file)?), Some(file))
@@ -57,11 +59,11 @@ impl KeepList {
         Ok(Self { rows })
     }
 
-    /// Writes what is kept of `source` to `kept`, and to `groups` the samples that are in a group with others: shard and key, or
-    /// the image of a table, with a `group` that those of one group share, an object on each line.
+    /// Writes what is kept of `source` to `kept`, and to `groups` the samples that are in a group with others: shard and key, file
+    /// and row, or the image of a table, with a `group` that those of one group share, an object on each line.
     ///
     /// # Errors
-    /// A table or shard that has changed, or a disk that refuses.
+    /// A table, shard or Parquet file that has changed, or a disk that refuses.
     pub fn write<'a>(
         &self,
         source: &'a dyn Source,
@@ -124,7 +126,7 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Whether the next row is kept. Writes its group; `object` has shard and key.
+    /// Whether the next row is kept. Writes its group; `object` has what names it in a list.
     fn next(&mut self, object: impl FnOnce() -> Option<Value>) -> Result<bool, CurateError> {
         let (row, sample) = (self.row, self.sample);
         self.row += 1;

@@ -107,7 +107,7 @@ impl Reading {
         if first == sample {
             self.pictures.extend(look.picture);
         }
-        let is_again = first != sample && source.name(first as usize) == source.name(sample as usize);
+        let is_again = first != sample && source.is_one_file(first as usize, sample as usize);
         self.firsts.push(First {
             sample: first,
             is_again,

@@ -2,10 +2,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use image::{ImageFormat, RgbImage, imageops};
+use parquet::basic::Compression;
 use tempfile::TempDir;
 
 use super::*;
-use crate::dataset::{DataConfig, EmojiConfig, FolderConfig, JsonConfig, WebDatasetConfig};
+use crate::dataset::parquet::tests::{Row, Rows, write_columns};
+use crate::dataset::{DataConfig, EmojiConfig, FolderConfig, JsonConfig, ParquetConfig, WebDatasetConfig};
 use crate::shard::write_shards;
 
 /// Stripes and blobs, other ones for each seed.
@@ -217,6 +219,76 @@ fn training_on_shards_reads_what_is_kept_and_grouped() {
     let again = deduped(&DataConfig::WebDataset(kept.clone()), "kept", Some(4));
     assert_eq!((again.found.num_kept, again.groups.as_str()), (3, ""));
     assert_eq!(again.kept, fs::read_to_string(kept.keep.unwrap()).unwrap());
+}
+
+#[test]
+fn training_on_parquet_reads_what_is_kept_and_grouped() {
+    let folder = images();
+    let row = |number: u8| {
+        let image = fs::read(folder.path().join(format!("{number}.img"))).unwrap();
+        [Some(image), Some(format!("number {number}").into_bytes())]
+    };
+    let mut rows: Vec<Row> = (0..8).map(row).collect();
+    // Lacks its image: rows and samples differ from here on.
+    rows[2][0] = None;
+    for (name, rows) in [("0", &rows[..5]), ("1", &rows[5..])] {
+        Rows(rows).write(&folder.path().join(format!("{name}.parquet")), 2, Compression::SNAPPY);
+    }
+    let config = ParquetConfig::new([folder.path().join("*.parquet").display().to_string()]);
+    let Written { found, kept, groups } = deduped(&DataConfig::Parquet(config.clone()), "kept", Some(4));
+    assert_eq!((found.num_samples, found.num_kept, found.bad.total()), (7, 2, 1));
+    assert!(
+        found
+            .bad
+            .samples()
+            .all(|bad| bad.sample.as_deref() == Some("row 1") && bad.file.as_ref().unwrap().ends_with("1.parquet")),
+        "{:?}",
+        found.bad
+    );
+    let shown = |text: &str| text.replace(&format!("{}/", folder.path().display()), "");
+    assert_eq!(
+        shown(&kept),
+        "{\"file\":\"0.parquet\",\"row\":0}\n{\"file\":\"0.parquet\",\"row\":1}\n"
+    );
+    assert!(
+        shown(&groups).ends_with("{\"file\":\"1.parquet\",\"group\":0,\"row\":2}\n"),
+        "{groups}"
+    );
+    let (keep_path, groups_path) = (folder.path().join("kept"), folder.path().join("groups"));
+    fs::write(&keep_path, &kept).unwrap();
+    fs::write(&groups_path, groups).unwrap();
+    let grouped = ParquetConfig {
+        groups: Some(groups_path),
+        ..config
+    };
+    // Rows 0, 1, 3, 4 and 0, 1, 2; of those, row 1 of the second file is no image.
+    let source = grouped.open().unwrap();
+    let ids: Vec<i64> = (0..7).map(|sample| source.image_id(sample)).collect();
+    assert_eq!(ids, [0, 1, 1, 0, 0, 5, 0]);
+    let kept_config = ParquetConfig {
+        keep: Some(keep_path),
+        ..grouped
+    };
+    let again = deduped(&DataConfig::Parquet(kept_config), "kept", Some(4));
+    assert_eq!((again.found.num_kept, again.kept, again.groups.as_str()), (2, kept, ""));
+}
+
+#[test]
+fn parquet_rows_of_one_path_are_captions_of_one_image() {
+    let folder = images();
+    let rows = [
+        ("0.img", "a dog"),
+        ("0.img", "the same dog"),
+        ("0.img", "A  Dog"),
+        ("1.img", "a cat"),
+        ("3.img", "another cat"),
+    ];
+    write_columns(&folder.path().join("a.parquet"), ["image", "text"], &rows);
+    let config = ParquetConfig::new([folder.path().join("a.parquet").display().to_string()]);
+    let Written { found, kept, .. } = deduped(&DataConfig::Parquet(config), "kept", Some(4));
+    let numbers: Vec<&str> = kept.lines().map(|line| line.rsplit(':').next().unwrap()).collect();
+    assert_eq!(numbers, ["0}", "1}", "3}"]);
+    assert_eq!((found.dropped_rows, found.exact), (1, Copies { groups: 1, samples: 1 }));
 }
 
 #[test]

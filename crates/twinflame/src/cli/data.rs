@@ -1,24 +1,22 @@
 //! `twinflame data`: a look at a data set, and what to take of it.
 
 mod bench;
+mod curate;
 mod dedup;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::figures;
 use super::table::bytes;
-use crate::data::curate::{CaptionFile, Curation, count_words, curate, read_queries};
 use crate::data::dataset::Source;
 use crate::data::inspect::{Histogram, Inspection, inspect};
 use crate::data::report::{BadSamples, replay_list};
 use crate::data::shard::{INDEX_FILE, write_shards};
 use crate::data::{Tokenizer, TokenizerConfig};
 use crate::train::eval::{
-    PartialFile, ReportTable, SheetEntry, contact_sheet, data_config, progress_bar, save_png, spinner, to_dynamic,
-    write_whole,
+    ReportTable, SheetEntry, contact_sheet, data_config, progress_bar, save_png, to_dynamic, write_whole,
 };
 
 /// Images on a contact sheet.
@@ -36,13 +34,13 @@ enum DataVerb {
     /// Count samples, sizes, caption lengths, scripts, duplicates, and what cannot be read
     Inspect(InspectArgs),
     /// Keep the pairs of a large collection that balance it over a list of queries, as CLIP's data was made
-    Curate(CurateArgs),
+    Curate(curate::CurateArgs),
     /// Find images that are there twice, as the same file or nearly the same picture, and list the samples to keep
     Dedup(dedup::DedupArgs),
     /// Write a data set as tar shards, the image files as they are; called again, it goes on where it stopped
     Shard(ShardArgs),
-    /// Make a list of queries of the frequent words of a text
-    Queries(QueriesArgs),
+    /// Make a list of queries of the frequent words, and bigrams, of a text
+    Queries(curate::QueriesArgs),
     /// Make training batches and say what they cost the processor, by stage
     Bench(bench::BenchArgs),
 }
@@ -57,45 +55,6 @@ struct ShardArgs {
     samples_per_shard: u32,
     /// Folder for the shards, with index.json (hashes, and what could not be read) and sizes.json
     #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
-}
-
-#[derive(Args, Debug)]
-struct CurateArgs {
-    /// The captions: .txt (one a line), .csv, .tsv, .jsonl, or tar shards such as 'd/{00..31}.tar'
-    source: PathBuf,
-    /// The queries, one a line
-    #[arg(long, value_name = "FILE")]
-    queries: PathBuf,
-    /// Pairs that are expected to be kept of a query that more have: 20,000 of 400 million in CLIP
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
-    cap: u64,
-    /// Column of a table, or key of JSON lines, that holds the caption
-    #[arg(long, value_name = "NAME", default_value = "caption")]
-    column: String,
-    /// Another seed keeps others
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// File for what is kept: lines as they stand in the source; of shards, an object with shard and key on each line
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
-    /// Also write how many pairs each query has before and after, as a table separated by tabs
-    #[arg(long, value_name = "FILE")]
-    counts: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-struct QueriesArgs {
-    /// The text: .txt, or captions in .csv, .tsv, .jsonl or tar shards
-    corpus: PathBuf,
-    /// Words that come less often are left out
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    min_count: u64,
-    /// Column of a table, or key of JSON lines, that holds the text
-    #[arg(long, value_name = "NAME", default_value = "caption")]
-    column: String,
-    /// File for the queries, one a line, the most frequent first
-    #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
 
@@ -128,8 +87,8 @@ pub(super) fn run(args: &DataArgs) -> anyhow::Result<()> {
         DataVerb::Inspect(args) => run_inspect(args),
         DataVerb::Dedup(args) => dedup::run(args),
         DataVerb::Shard(args) => run_shard(args),
-        DataVerb::Curate(args) => run_curate(args),
-        DataVerb::Queries(args) => run_queries(args),
+        DataVerb::Curate(args) => curate::run(args),
+        DataVerb::Queries(args) => curate::run_queries(args),
         DataVerb::Bench(args) => bench::run(args),
     }
 }
@@ -157,91 +116,6 @@ fn run_shard(args: &ShardArgs) -> anyhow::Result<()> {
         bytes(size),
         args.output.display()
     );
-    Ok(())
-}
-
-fn run_curate(args: &CurateArgs) -> anyhow::Result<()> {
-    let file = CaptionFile::open(&args.source, &args.column)?;
-    let (queries, repeated) = read_queries(&args.queries)?;
-    if repeated > 0 {
-        eprintln!("note: {} repeats {repeated} queries", args.queries.display());
-    }
-    let mut output = PartialFile::create(&args.output)?;
-    let bar = spinner("pairs, read twice");
-    let found = curate(&file, &queries, args.cap, args.seed, &mut output, |pairs| {
-        bar.inc(pairs)
-    })?;
-    output.finish()?;
-    bar.finish_and_clear();
-    if found.num_damaged > 0 {
-        eprintln!(
-            "note: {} damaged shards and samples are left out; `twinflame data inspect` names them",
-            found.num_damaged
-        );
-    }
-    println!("{}", figures::render(&curation(&found, args.cap)));
-    println!("\n{}", figures::render(&head(&found)));
-    println!("\nkept: {}", args.output.display());
-    if let Some(path) = &args.counts {
-        let mut text = "query\tbefore\tafter\n".to_owned();
-        for count in &found.counts {
-            text.push_str(&format!("{}\t{}\t{}\n", count.query, count.before, count.after));
-        }
-        write_whole(path, text.as_bytes())?;
-        println!("counts: {}", path.display());
-    }
-    Ok(())
-}
-
-fn curation(found: &Curation, cap: u64) -> ReportTable {
-    let with = |of: fn(u64, u64) -> bool| found.counts.iter().filter(|count| of(count.before, cap)).count() as u64;
-    let rows = [
-        ("pairs", found.num_pairs),
-        ("pairs with a query", found.num_matched),
-        ("pairs kept", found.num_kept),
-        ("queries", found.counts.len() as u64),
-        ("queries that pairs have", with(|before, _| before > 0)),
-        ("queries above the cap", with(|before, cap| before > cap)),
-    ];
-    ReportTable {
-        header: ["", "number"].map(str::to_owned).to_vec(),
-        rows: rows
-            .map(|(what, count)| vec![what.to_owned(), count.to_string()])
-            .to_vec(),
-        num_word_columns: 1,
-    }
-}
-
-/// The most frequent queries.
-fn head(found: &Curation) -> ReportTable {
-    let mut counts: Vec<_> = found.counts.iter().collect();
-    counts.sort_by_key(|count| std::cmp::Reverse(count.before));
-    ReportTable {
-        header: ["most frequent queries", "before", "after"].map(str::to_owned).to_vec(),
-        rows: counts
-            .into_iter()
-            .take(10)
-            .map(|count| vec![count.query.clone(), count.before.to_string(), count.after.to_string()])
-            .collect(),
-        num_word_columns: 1,
-    }
-}
-
-fn run_queries(args: &QueriesArgs) -> anyhow::Result<()> {
-    let file = CaptionFile::open(&args.corpus, &args.column)?;
-    let bar = spinner("lines");
-    let words = count_words(&file, args.min_count, |lines| bar.inc(lines))?;
-    bar.finish_and_clear();
-    if words.is_empty() {
-        bail!(
-            "no word of {} comes {} times: lower --min-count",
-            args.corpus.display(),
-            args.min_count
-        );
-    }
-    let text: String = words.iter().flat_map(|(word, _)| [word, "\n"]).collect();
-    write_whole(&args.output, text.as_bytes())?;
-    println!("{} queries: {}", words.len(), args.output.display());
     Ok(())
 }
 

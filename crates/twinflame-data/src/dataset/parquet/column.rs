@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
+use parquet::column::page::PageReader;
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::{ParquetError, Result};
@@ -14,10 +15,13 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
+use super::zstd::ZstdPages;
 use crate::dataset::DataError;
 
-/// Records that are read at a time where all are wanted.
-const RECORDS_AT_ONCE: usize = 1024;
+/// Rows of captions that are read at a time.
+pub(super) const CAPTIONS_AT_ONCE: usize = 1024;
+/// Rows of images that are read at a time: they are bigger.
+pub(super) const IMAGES_AT_ONCE: usize = 16;
 
 /// A file that any number of threads read at once: each opens it for itself.
 #[derive(Debug)]
@@ -30,6 +34,11 @@ impl Shard {
     pub(super) fn new(path: PathBuf) -> io::Result<Self> {
         let len = path.metadata()?.len();
         Ok(Self { path, len })
+    }
+
+    /// One that nothing is read of, and that need not be there.
+    pub(super) fn unread(path: PathBuf) -> Self {
+        Self { path, len: 0 }
     }
 
     fn at(&self, start: u64) -> io::Result<File> {
@@ -134,11 +143,19 @@ pub(super) fn is_text(column: &ColumnDescriptor) -> bool {
     matches!(column.logical_type_ref(), Some(LogicalType::String)) || column.converted_type() == ConvertedType::UTF8
 }
 
+/// The message without the library's name in front.
+pub(super) fn plain(error: &ParquetError) -> String {
+    let told = error.to_string();
+    told.strip_prefix("Parquet error: ").map(str::to_owned).unwrap_or(told)
+}
+
 /// A column in a row group, without what is not needed to read it.
 #[derive(Debug)]
 pub(super) struct Column {
     meta: ColumnChunkMetaData,
     num_rows: usize,
+    /// Of a column compressed with zstd, its bytes without compression.
+    zstd_bytes: Option<u64>,
 }
 
 impl Column {
@@ -151,32 +168,56 @@ impl Column {
         };
         let meta = group.column(position);
         match meta.compression() {
-            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) => {}
+            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) | Compression::ZSTD(_) => {}
             other => {
                 return Err(wrong(format!(
-                    "column {:?} is compressed with {other}, which is not read; write the file with snappy, gzip or none",
+                    "column {:?} is compressed with {other}, which is not read; write the file with snappy, zstd, gzip or none",
                     meta.column_path().string()
                 )));
             }
         }
         // Statistics hold whole values.
-        let bare = meta.clone().into_builder().clear_statistics().build();
+        let mut bare = meta.clone().into_builder().clear_statistics();
+        let zstd_bytes = matches!(meta.compression(), Compression::ZSTD(_)).then(|| {
+            // A page has at most 2 GiB, which a damaged file may exceed.
+            let bytes = meta.uncompressed_size().clamp(0, i32::MAX.into());
+            bytes.unsigned_abs()
+        });
+        if zstd_bytes.is_some() {
+            // Decompressed here, not by the library.
+            bare = bare.set_compression(Compression::UNCOMPRESSED);
+        }
         Ok(Self {
-            meta: bare.map_err(|error| wrong(error.to_string()))?,
+            meta: bare.build().map_err(|error| wrong(error.to_string()))?,
+            zstd_bytes,
             num_rows: usize::try_from(group.num_rows()).unwrap_or(0),
         })
     }
 
+    /// What is wrong, with the name of the column.
+    fn wrong(&self, error: &ParquetError) -> ParquetError {
+        let name = self.meta.column_path().string();
+        ParquetError::General(format!("column {name:?}: {}", plain(error)))
+    }
+
     fn reader(&self, shard: &Arc<Shard>) -> Result<ColumnReaderImpl<ByteArrayType>> {
         let pages = SerializedPageReader::new(shard.clone(), &self.meta, self.num_rows, None)?;
+        let pages: Box<dyn PageReader> = match self.zstd_bytes {
+            Some(max_bytes) => Box::new(ZstdPages::new(pages, max_bytes)),
+            None => Box::new(pages),
+        };
         Ok(get_typed_column_reader(get_column_reader(
             self.meta.column_descr_ptr(),
-            Box::new(pages),
+            pages,
         )))
     }
 
     /// The values of one row: none if it is null.
     pub(super) fn row(&self, shard: &Arc<Shard>, row: usize) -> Result<Vec<ByteArray>> {
+        self.read_row(shard, row).map_err(|error| self.wrong(&error))
+    }
+
+    fn read_row(&self, shard: &Arc<Shard>, row: usize) -> Result<Vec<ByteArray>> {
         let mut reader = self.reader(shard)?;
         let skipped = reader.skip_records(row)?;
         let (mut defs, mut reps, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -187,37 +228,100 @@ impl Column {
         }
     }
 
-    /// The values of every row, in order.
+    /// The values of every row, in order, `at_once` rows at a time.
+    pub(super) fn rows(&self, shard: &Arc<Shard>, at_once: usize) -> Result<RowReader<'_>> {
+        let descr = self.meta.column_descr_ptr();
+        Ok(RowReader {
+            column: self,
+            reader: self.reader(shard).map_err(|error| self.wrong(&error))?,
+            max_def: descr.max_def_level(),
+            is_list: descr.max_rep_level() > 0,
+            at_once,
+            done: 0,
+            num_rows: self.num_rows,
+        })
+    }
+
+    /// Hands over the values of every row, as [`rows`](Self::rows) reads them.
+    ///
+    /// # Errors
+    /// As [`RowReader::next`].
+    pub(super) fn each_row(&self, shard: &Arc<Shard>, at_once: usize, mut act: impl FnMut(&[ByteArray])) -> Result<()> {
+        let mut reader = self.rows(shard, at_once)?;
+        while let Some(rows) = reader.next()? {
+            rows.iter().for_each(&mut act);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a column of a row group from its first row to its last.
+pub(super) struct RowReader<'a> {
+    column: &'a Column,
+    reader: ColumnReaderImpl<ByteArrayType>,
+    max_def: i16,
+    is_list: bool,
+    at_once: usize,
+    done: usize,
+    num_rows: usize,
+}
+
+/// The values of some rows that follow each other.
+pub(super) struct Rows {
+    values: Vec<ByteArray>,
+    /// Where the values of each row end.
+    ends: Vec<usize>,
+}
+
+impl Rows {
+    /// The values of one row after another: none if it is null.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[ByteArray]> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, &end)| self.values.get(start..end).unwrap_or_default())
+    }
+}
+
+impl RowReader<'_> {
+    /// The next rows, or nothing behind the last one.
     ///
     /// # Errors
     /// What cannot be read, or fewer rows than the file says.
-    pub(super) fn each_row(&self, shard: &Arc<Shard>, mut act: impl FnMut(&[ByteArray])) -> Result<()> {
-        let mut reader = self.reader(shard)?;
-        let descr = self.meta.column_descr_ptr();
-        let (max_def, is_list) = (descr.max_def_level(), descr.max_rep_level() > 0);
-        let mut rows = 0;
-        while rows < self.num_rows {
-            let (mut defs, mut reps, mut values) = (Vec::new(), Vec::new(), Vec::new());
-            let at_once = RECORDS_AT_ONCE.min(self.num_rows - rows);
-            let (read, _, levels) = reader.read_records(at_once, Some(&mut defs), Some(&mut reps), &mut values)?;
-            if read == 0 {
-                return Err(ParquetError::EOF(format!("{rows} rows instead of {}", self.num_rows)));
-            }
-            rows += read;
-            let (mut level, mut value) = (0, 0);
-            for _ in 0..read {
-                let first = value;
-                loop {
-                    // A column without levels has a value in each row.
-                    value += usize::from(max_def == 0 || defs.get(level) == Some(&max_def));
-                    level += 1;
-                    if !is_list || level >= levels || reps.get(level) == Some(&0) {
-                        break;
-                    }
-                }
-                act(values.get(first..value).unwrap_or_default());
-            }
+    pub(super) fn next(&mut self) -> Result<Option<Rows>> {
+        let rows = self.read();
+        rows.map_err(|error| self.column.wrong(&error))
+    }
+
+    fn read(&mut self) -> Result<Option<Rows>> {
+        let at_once = self.at_once.min(self.num_rows.saturating_sub(self.done));
+        if at_once == 0 {
+            return Ok(None);
         }
-        Ok(())
+        let (mut defs, mut reps, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let (read, _, levels) = self
+            .reader
+            .read_records(at_once, Some(&mut defs), Some(&mut reps), &mut values)?;
+        if read == 0 {
+            return Err(ParquetError::EOF(format!(
+                "{} rows instead of {}",
+                self.done, self.num_rows
+            )));
+        }
+        self.done += read;
+        let mut ends = Vec::with_capacity(read);
+        let (mut level, mut end) = (0, 0);
+        for _ in 0..read {
+            loop {
+                // A column without levels has a value in each row.
+                end += usize::from(self.max_def == 0 || defs.get(level) == Some(&self.max_def));
+                level += 1;
+                if !self.is_list || level >= levels || reps.get(level) == Some(&0) {
+                    break;
+                }
+            }
+            ends.push(end);
+        }
+        Ok(Some(Rows { values, ends }))
     }
 }

@@ -14,7 +14,7 @@ use crate::dataset::{CaptionNoise, DataError};
 /// shards = "data/train-*.parquet"
 /// ```
 ///
-/// Files compressed with snappy or gzip, or not at all, are read. On opening, the captions are read once, so that the number of
+/// Files compressed with snappy, zstd or gzip, or not at all, are read. On opening, the captions are read once, so that the number of
 /// samples is exact; in training, captions and images are read from the row groups again. Row groups count as shards for
 /// `loader.shuffle_shards`: set it for large data, so that a row group is read by and by and not all over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,15 @@ pub struct ParquetConfig {
     /// Rows that may be left out because they lack image or caption; one more is an error. Default 1000.
     #[serde(default = "max_skipped")]
     pub max_skipped: usize,
+    /// File of the samples to use, an object `{"file": file, "row": number}` on each line, as `twinflame data curate` and
+    /// `twinflame data dedup` write it; rows are counted from 0 in each file. Files without any are not opened. Left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<PathBuf>,
+    /// File of samples that show one thing, an object `{"file": file, "row": number, "group": number}` on each line, as
+    /// `twinflame data dedup --groups` writes it: those of a group have one image id, so that `task.targets = "by-id"` and
+    /// `loader.distinct_ids` take them for the same. Left out: every row is another image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<PathBuf>,
     /// Share of training captions that are replaced by others, see [`CaptionNoise`]. Default 0.
     #[serde(default, skip_serializing_if = "CaptionNoise::is_none")]
     pub caption_noise: CaptionNoise,
@@ -54,6 +63,8 @@ impl ParquetConfig {
             caption_column: None,
             root: None,
             max_skipped: max_skipped(),
+            keep: None,
+            groups: None,
             caption_noise: CaptionNoise::default(),
         }
     }
@@ -62,7 +73,8 @@ impl ParquetConfig {
     ///
     /// # Errors
     /// Patterns that match no file, a file that is damaged or cut short, a column that is not there or of a kind that cannot be
-    /// read, no usable row, or more than `max_skipped` that are not.
+    /// read, no usable row, more than `max_skipped` that are not, or a list (`keep`, `groups`) that cannot be read or names
+    /// nothing of the files.
     pub fn open(&self) -> Result<ParquetSource, DataError> {
         ParquetSource::open(self)
     }

@@ -11,9 +11,8 @@ use parquet::errors::ParquetError;
 use rand::rngs::ChaCha8Rng;
 
 use super::ParquetConfig;
-use super::column::Shard;
-use super::open::{Found, Group, in_words, open_shard};
-use crate::dataset::listed::told;
+use super::column::{CAPTIONS_AT_ONCE, Shard, plain};
+use super::open::{Found, Group, in_words, open_shard, read_lists, texts};
 use crate::dataset::source::{draw_among, draw_listed};
 use crate::dataset::webdataset::expand;
 use crate::dataset::{Classes, DataError, Draw, Place, SampleError, Source};
@@ -25,7 +24,7 @@ const CACHED_BYTES: usize = 64 << 20;
 
 /// Rows of Parquet files.
 ///
-/// In memory are some 400 bytes of each row group's columns, and of a group with rows that are left out, 4 bytes of each row;
+/// In memory are some 400 bytes of each row group's columns, and of a group with rows that are left out, 4 bytes of each other row;
 /// captions of the groups that were read last, up to 64 MiB.
 #[derive(Debug)]
 pub struct ParquetSource {
@@ -34,10 +33,20 @@ pub struct ParquetSource {
     /// First sample of each group, ascending.
     starts: Vec<usize>,
     num_samples: usize,
+    /// Samples whose image id is that of an earlier one, and which. Ascending.
+    joined: Vec<(usize, usize)>,
     root: Option<PathBuf>,
     captions: Mutex<CaptionCache>,
     report: OpenReport,
     limits: DecodeLimits,
+}
+
+/// Where an image is.
+enum ImageAt {
+    /// In the row: its bytes.
+    Row(Vec<u8>),
+    /// In a file that the row names.
+    File(PathBuf),
 }
 
 /// The captions of a row group, by row.
@@ -74,15 +83,19 @@ impl ParquetSource {
         let paths = expand(&config.shards)?;
         let (mut shards, mut groups, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         let mut report = OpenReport::default();
+        let lists = read_lists(config, &paths)?;
+        let mut listed = lists.found();
         for (number, path) in paths.iter().enumerate() {
-            let (shard, found) = open_shard(path, number, config)?;
+            let (shard, found) = open_shard(path, number, config, &lists)?;
             shards.push(shard);
             for Found {
                 group,
                 num_usable,
                 faulty,
+                seen,
             } in found
             {
+                lists.add(&mut listed, seen, report.num_samples);
                 starts.push(report.num_samples);
                 groups.push(group);
                 report.num_samples += num_usable;
@@ -102,6 +115,7 @@ impl ParquetSource {
                 });
             }
         }
+        lists.check(&listed, &paths, &mut report)?;
         if report.num_samples == 0 {
             return Err(DataError::NoSamples {
                 path: paths[0].clone(),
@@ -116,6 +130,7 @@ impl ParquetSource {
             groups,
             starts,
             num_samples: report.num_samples,
+            joined: listed.joined,
             root: config.root.clone(),
             captions: Mutex::default(),
             report,
@@ -140,11 +155,11 @@ impl ParquetSource {
     fn unreadable(&self, index: usize, error: &ParquetError) -> SampleError {
         SampleError::Read {
             path: self.name(index).into(),
-            source: io::Error::other(error.to_string()),
+            source: io::Error::other(plain(error)),
         }
     }
 
-    fn read(&self, index: usize) -> Result<Vec<u8>, SampleError> {
+    fn image_at(&self, index: usize) -> Result<ImageAt, SampleError> {
         let (number, row) = self.row(index);
         let group = &self.groups[number];
         let shard = self.shard(group);
@@ -154,15 +169,21 @@ impl ParquetSource {
             .map_err(|error| self.unreadable(index, &error))?;
         let value = values.first().map(ByteArray::data).unwrap_or_default();
         if !group.image_is_path {
-            return Ok(value.to_vec());
+            return Ok(ImageAt::Row(value.to_vec()));
         }
         let root = self
             .root
             .as_deref()
             .or_else(|| shard.path.parent())
             .unwrap_or(&shard.path);
-        let path = root.join(String::from_utf8_lossy(value).as_ref());
-        fs::read(&path).map_err(|source| SampleError::Read { path, source })
+        Ok(ImageAt::File(root.join(String::from_utf8_lossy(value).as_ref())))
+    }
+
+    fn read(&self, index: usize) -> Result<Vec<u8>, SampleError> {
+        match self.image_at(index)? {
+            ImageAt::Row(bytes) => Ok(bytes),
+            ImageAt::File(path) => fs::read(&path).map_err(|source| SampleError::Read { path, source }),
+        }
     }
 
     /// The captions of a row group, read anew if they are not there.
@@ -173,11 +194,8 @@ impl ParquetSource {
         }
         let group = &self.groups[number];
         let mut captions = Vec::new();
-        group.caption.each_row(self.shard(group), |values| {
-            let texts = values
-                .iter()
-                .map(|value| String::from_utf8_lossy(value.data()).into_owned());
-            captions.push(told(texts.collect()));
+        group.caption.each_row(self.shard(group), CAPTIONS_AT_ONCE, |values| {
+            captions.push(texts(values));
         })?;
         let captions = Arc::new(captions);
         lock().insert(number, captions.clone());
@@ -190,8 +208,10 @@ impl Source for ParquetSource {
         self.num_samples
     }
 
+    /// The number of the sample, or of the first one of its group.
     fn image_id(&self, index: usize) -> i64 {
-        index as i64
+        let found = self.joined.binary_search_by_key(&index, |&(sample, _)| sample);
+        found.map_or(index, |at| self.joined[at].1) as i64
     }
 
     /// Row groups.
@@ -213,6 +233,17 @@ impl Source for ParquetSource {
             file: Some(self.shard(group).path.display().to_string()),
             sample: format!("row {}", group.first_row + row),
         }
+    }
+
+    /// Rows that name one path.
+    fn is_one_file(&self, a: usize, b: usize) -> bool {
+        // Images in rows are many bytes, and need not be read for this.
+        let is_path = |index| self.groups[self.row(index).0].image_is_path;
+        let path = |index| match self.image_at(index) {
+            Ok(ImageAt::File(path)) => Some(path),
+            _ => None,
+        };
+        is_path(a) && is_path(b) && path(a).is_some_and(|a| path(b) == Some(a))
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
@@ -258,7 +289,8 @@ impl Source for ParquetSource {
     fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
         let mut listed = Vec::new();
         for index in 0..self.num_samples {
-            listed.extend(self.captions(index)?.into_iter().map(|text| (index as i64, text)));
+            let id = self.image_id(index);
+            listed.extend(self.captions(index)?.into_iter().map(|text| (id, text)));
         }
         Ok(listed)
     }

@@ -14,8 +14,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::dataset::{DataConfig, DataError, EvalSet, Source};
 
+mod lists;
+
 /// A picture of one grey.
-fn png(grey: u8) -> Vec<u8> {
+pub(crate) fn png(grey: u8) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let picture = image::GrayImage::from_pixel(3, 2, image::Luma([grey]));
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
@@ -23,16 +25,16 @@ fn png(grey: u8) -> Vec<u8> {
 }
 
 /// Image and caption.
-type Row = [Option<Vec<u8>>; 2];
+pub(crate) type Row = [Option<Vec<u8>>; 2];
 
 /// Rows as img2dataset writes them.
-struct Rows<'a>(&'a [Row]);
+pub(crate) struct Rows<'a>(pub(crate) &'a [Row]);
 
 const BINARY: &str = "message m { OPTIONAL BYTE_ARRAY caption (UTF8); OPTIONAL BYTE_ARRAY jpg; OPTIONAL INT64 width; }";
 
 impl Rows<'_> {
     /// Writes row groups of `group` rows, with pages of some rows.
-    fn write(&self, path: &Path, group: usize, compression: Compression) {
+    pub(crate) fn write(&self, path: &Path, group: usize, compression: Compression) {
         let properties = WriterProperties::builder()
             .set_compression(compression)
             .set_data_page_row_count_limit(3)
@@ -140,7 +142,7 @@ fn rows_that_lack_something_are_counted_and_named() {
 }
 
 /// Files as pyarrow writes them for Hugging Face datasets: a struct of bytes and path, and captions in a list.
-fn fixture(name: &str) -> ParquetConfig {
+pub(crate) fn fixture(name: &str) -> ParquetConfig {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parquet");
     ParquetConfig::new([folder.join(name).display().to_string()])
 }
@@ -165,15 +167,68 @@ fn files_of_others_are_read() {
 }
 
 #[test]
-fn images_may_be_files() {
+fn files_compressed_with_zstd_are_read() {
+    let words = "red green blue small large dog cat apple house tree";
+    let words: Vec<&str> = words.split(' ').collect();
+    for name in ["zstd_v1.parquet", "zstd_v2.parquet"] {
+        let source = fixture(name).open().unwrap();
+        assert_eq!((source.num_samples(), source.shard_starts()), (500, &[0, 300][..]));
+        for row in (0..500).rev().step_by(7) {
+            let text = format!("a {} {} {row}", words[row % 5], words[5 + row % 5 - row % 2]);
+            assert_eq!(source.captions(row).unwrap(), vec![text; row % 3 + 1]);
+            assert_eq!(source.encoded(row).unwrap().0, "png");
+            assert_eq!(source.image(row).unwrap().pixels()[0], row as u8);
+        }
+        // With a dictionary, and nothing in every seventh row.
+        let places = ParquetConfig {
+            caption_column: Some("place".to_owned()),
+            ..fixture(name)
+        };
+        let source = places.open().unwrap();
+        assert_eq!((source.num_samples(), source.report().no_caption.count), (428, 72));
+        assert!(source.name(427).ends_with("row 499"), "{}", source.name(427));
+        assert_eq!(source.captions(427).unwrap(), ["tree"]);
+    }
+}
+
+/// As [`damage_is_an_error_and_no_panic`], at some places of a file that is not ours.
+#[test]
+fn damage_to_zstd_is_an_error_and_no_panic() {
+    let whole = fs::read(&fixture("zstd_v2.parquet").shards[0]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let schema = "message m { REQUIRED BYTE_ARRAY image (UTF8); REQUIRED BYTE_ARRAY text (UTF8); }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let file = fs::File::create(folder.path().join("a.parquet")).unwrap();
+    let (mut refused, mut unreadable) = (0, 0);
+    for at in (0..whole.len()).step_by(29) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x41;
+        fs::write(folder.path().join("a.parquet"), &bytes).unwrap();
+        match config(&folder, "a.parquet").open() {
+            Err(error) => {
+                assert!(error.to_string().contains("a.parquet"), "byte {at}: {error}");
+                refused += 1;
+            }
+            Ok(source) => {
+                for index in (0..source.num_samples()).step_by(41) {
+                    let drawn = crate::panics::contain_panic(|| source.draw(index, &mut ChaCha8Rng::seed_from_u64(0)));
+                    unreadable += usize::from(!matches!(drawn, Ok(Ok(_))));
+                }
+            }
+        }
+    }
+    assert!(refused > 50 && unreadable > 50, "{refused} {unreadable}");
+}
+
+/// A file with two columns of texts.
+pub(crate) fn write_columns(path: &Path, names: [&str; 2], rows: &[(&str, &str)]) {
+    let [a, b] = names.map(|name| format!("REQUIRED BYTE_ARRAY {name} (UTF8);"));
+    let schema = Arc::new(parse_message_type(&format!("message m {{ {a} {b} }}")).unwrap());
+    let file = fs::File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
     let mut group = writer.next_row_group().unwrap();
-    for values in [["x/7.png", "gone.png"], ["seven", "gone"]] {
-        let values: Vec<ByteArray> = values.iter().map(|value| (*value).into()).collect();
+    let columns: [Vec<ByteArray>; 2] = [
+        rows.iter().map(|(a, _)| (*a).into()).collect(),
+        rows.iter().map(|(_, b)| (*b).into()).collect(),
+    ];
+    for values in columns {
         let mut column = group.next_column().unwrap().unwrap();
         column
             .typed::<ByteArrayType>()
@@ -183,6 +238,13 @@ fn images_may_be_files() {
     }
     group.close().unwrap();
     writer.close().unwrap();
+}
+
+#[test]
+fn images_may_be_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [("x/7.png", "seven"), ("gone.png", "gone")];
+    write_columns(&folder.path().join("a.parquet"), ["image", "text"], &rows);
     fs::create_dir(folder.path().join("x")).unwrap();
     fs::write(folder.path().join("x/7.png"), png(7)).unwrap();
     let source = config(&folder, "a.parquet").open().unwrap();

@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::WebDatasetConfig;
-use super::sample_list::SampleList;
-use super::scan::{Entry, Scan, scan};
+use super::sample_list::{Naming, SampleList, SampleName};
 use crate::dataset::DataError;
 use crate::report::{MAX_NAMED, OpenReport, Tally};
 
 /// The lists of a configuration.
 #[derive(Debug)]
-pub(super) struct Lists {
+pub(in crate::dataset) struct Lists {
     keep: Option<SampleList>,
     groups: Option<SampleList>,
 }
 
 /// Where the samples of a shard stand in the lists.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(in crate::dataset) struct Seen {
+    /// Samples that are used.
+    num_used: usize,
     /// Places in the list of samples to use.
     kept: Vec<usize>,
     /// Places in the list of groups, each with the sample's number among those that are used.
@@ -27,72 +27,66 @@ pub(super) struct Seen {
 
 /// What is known once all shards are read.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(in crate::dataset) struct Found {
     kept: Vec<bool>,
     grouped: Vec<bool>,
     first_of_group: HashMap<u64, usize>,
     /// Samples that share a group with an earlier one, and the first one of the group. Ascending.
-    pub(super) joined: Vec<(usize, usize)>,
+    pub(in crate::dataset) joined: Vec<(usize, usize)>,
 }
 
 impl Lists {
-    /// Reads the lists that the configuration names.
+    /// Reads the lists that the keys `keep` and `groups` of a configuration name, of samples of `shards`.
     ///
     /// # Errors
     /// As [`SampleList::read`]; an empty list of samples to use.
-    pub(super) fn read(config: &WebDatasetConfig, shards: &[PathBuf]) -> Result<Self, DataError> {
-        let read = |key, path: &Option<PathBuf>, groups| {
-            let path = path.as_deref();
-            path.map(|path| SampleList::read(key, path, shards, groups)).transpose()
+    pub(in crate::dataset) fn read(
+        keep: Option<&Path>,
+        groups: Option<&Path>,
+        naming: Naming,
+        shards: &[PathBuf],
+    ) -> Result<Self, DataError> {
+        let read = |key, path: Option<&Path>, groups| {
+            path.map(|path| SampleList::read(key, path, naming, shards, groups))
+                .transpose()
         };
-        let keep = read("keep", &config.keep, false)?;
+        let keep = read("keep", keep, false)?;
         match keep {
             Some(keep) if keep.is_empty() => Err(keep.nothing_left()),
             keep => Ok(Self {
                 keep,
-                groups: read("groups", &config.groups, true)?,
+                groups: read("groups", groups, true)?,
             }),
         }
     }
 
-    /// Scans a shard as [`scan`] does; `take` gets the samples to use only, and faults of others do not count.
-    pub(super) fn scan(
-        &self,
-        (number, shard): (usize, &Path),
-        config: &WebDatasetConfig,
-        mut take: impl FnMut(Entry, &str, Vec<String>),
-    ) -> (Scan, Seen) {
-        let mut seen = Seen::default();
-        if self.keep.as_ref().is_some_and(|keep| !keep.names_shard(number)) {
-            return (Scan::default(), seen);
-        }
-        let mut num_used = 0;
-        let mut scan = scan(shard, config, |entry, key, captions| {
-            let used = self.is_used(number, key, &mut seen);
-            if let Some(place) = self.groups.as_ref().and_then(|groups| groups.find(number, key)) {
-                seen.grouped.push((used.then_some(num_used), place));
-            }
-            if used {
-                num_used += 1;
-                take(entry, key, captions);
-            }
-        });
-        scan.faulty
-            .retain(|faulty| self.is_used(number, &faulty.key, &mut seen));
-        (scan, seen)
+    /// Whether a sample of the shard may be used. Others need not be opened.
+    pub(in crate::dataset) fn names_shard(&self, shard: usize) -> bool {
+        self.keep.as_ref().is_none_or(|keep| keep.names_shard(shard))
     }
 
-    fn is_used(&self, shard: usize, key: &str, seen: &mut Seen) -> bool {
+    /// Whether the sample is used. Takes the samples of a shard in their order, and none twice.
+    pub(in crate::dataset) fn take(&self, shard: usize, name: &SampleName<'_>, seen: &mut Seen) -> bool {
+        let used = self.is_named(shard, name, seen);
+        if let Some(place) = self.groups.as_ref().and_then(|groups| groups.find(shard, name)) {
+            seen.grouped.push((used.then_some(seen.num_used), place));
+        }
+        seen.num_used += usize::from(used);
+        used
+    }
+
+    /// Whether a sample that cannot be used was to be.
+    pub(in crate::dataset) fn is_named(&self, shard: usize, name: &SampleName<'_>, seen: &mut Seen) -> bool {
         let Some(keep) = &self.keep else {
             return true;
         };
-        let place = keep.find(shard, key);
+        let place = keep.find(shard, name);
         seen.kept.extend(place);
         place.is_some()
     }
 
     /// Nothing seen yet.
-    pub(super) fn found(&self) -> Found {
+    pub(in crate::dataset) fn found(&self) -> Found {
         let places = |list: &Option<SampleList>| vec![false; list.as_ref().map_or(0, SampleList::len)];
         Found {
             kept: places(&self.keep),
@@ -103,7 +97,7 @@ impl Lists {
     }
 
     /// Adds what a shard has, whose first sample is number `start` of all.
-    pub(super) fn add(&self, found: &mut Found, seen: Seen, start: usize) {
+    pub(in crate::dataset) fn add(&self, found: &mut Found, seen: Seen, start: usize) {
         seen.kept.into_iter().for_each(|place| found.kept[place] = true);
         let Some(groups) = &self.groups else {
             return;
@@ -124,7 +118,12 @@ impl Lists {
     ///
     /// # Errors
     /// A list that names nothing that is there.
-    pub(super) fn check(&self, found: &Found, shards: &[PathBuf], report: &mut OpenReport) -> Result<(), DataError> {
+    pub(in crate::dataset) fn check(
+        &self,
+        found: &Found,
+        shards: &[PathBuf],
+        report: &mut OpenReport,
+    ) -> Result<(), DataError> {
         // Where not all samples are used, groups of others are no mistake.
         let groups = self.groups.as_ref().filter(|_| self.keep.is_none());
         let lists = [(self.keep.as_ref(), &found.kept), (groups, &found.grouped)];
@@ -153,8 +152,7 @@ mod tests {
     use std::fs;
 
     use super::super::tests::{Shards, good, tar_of};
-    use super::*;
-    use crate::dataset::{Source, WebDatasetSource};
+    use crate::dataset::{Source, WebDatasetConfig, WebDatasetSource};
 
     /// Samples 0 to 3 and 10 to 13, and a shard whose only sample lacks its image.
     fn shards() -> Shards {

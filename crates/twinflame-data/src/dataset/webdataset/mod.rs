@@ -11,6 +11,8 @@ mod tests;
 
 pub use config::WebDatasetConfig;
 pub(crate) use config::one_or_many;
+pub(super) use lists::{Lists, Seen};
+pub(super) use sample_list::{Naming, SampleName};
 pub(crate) use shards::expand;
 pub use source::WebDatasetSource;
 pub(crate) use source::for_each_caption;

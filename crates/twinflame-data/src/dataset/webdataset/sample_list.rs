@@ -1,7 +1,9 @@
-//! Lists of samples, as the data tools write them: shard and key of one on each line.
+//! Lists of samples, as the data tools write them: shard and key, or file and row, of one on each line.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,13 +13,39 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::DataError;
 
+/// What names a sample in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::dataset) enum SampleName<'a> {
+    /// The key of a sample in a tar shard.
+    Key(Cow<'a, str>),
+    /// The row of a Parquet file, from 0.
+    Row(u64),
+}
+
+impl fmt::Display for SampleName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "{key}"),
+            Self::Row(row) => write!(f, "row {row}"),
+        }
+    }
+}
+
+/// How the samples of a source are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dataset) enum Naming {
+    Keys,
+    Rows,
+}
+
 /// Samples that a file names, each with its group: 24 bytes for each.
 #[derive(Debug)]
 pub(super) struct SampleList {
     /// Key of the configuration that names the file, for messages.
     key: &'static str,
     path: PathBuf,
-    /// Sorted by hash, each once.
+    naming: Naming,
+    /// Sorted by id, each once.
     listed: Vec<Listed>,
     /// Whether the file names a sample of each shard.
     names_shard: Vec<bool>,
@@ -27,18 +55,47 @@ pub(super) struct SampleList {
 
 #[derive(Clone, Copy, Debug)]
 struct Listed {
-    /// Of shard and key.
-    hash: [u8; 16],
+    /// Of shard and name.
+    id: Id,
     /// 0 where groups do not matter.
     group: u64,
 }
 
+type Id = [u8; 16];
+
 /// A line.
-#[derive(Deserialize)]
 struct Line {
     file: String,
-    sample: String,
+    sample: SampleName<'static>,
     group: Option<u64>,
+}
+
+impl Line {
+    fn parse(line: &str, naming: Naming) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct OfKey {
+            file: String,
+            sample: String,
+            group: Option<u64>,
+        }
+        #[derive(Deserialize)]
+        struct OfRow {
+            file: String,
+            row: u64,
+            group: Option<u64>,
+        }
+        let (file, sample, group) = match naming {
+            Naming::Keys => {
+                let OfKey { file, sample, group } = serde_json::from_str(line)?;
+                (file, SampleName::Key(sample.into()), group)
+            }
+            Naming::Rows => {
+                let OfRow { file, row, group } = serde_json::from_str(line)?;
+                (file, SampleName::Row(row), group)
+            }
+        };
+        Ok(Self { file, sample, group })
+    }
 }
 
 impl SampleList {
@@ -46,10 +103,17 @@ impl SampleList {
     ///
     /// # Errors
     /// A file that cannot be read, a line that is none, a sample in two groups, or a list that names none of the shards.
-    pub(super) fn read(key: &'static str, path: &Path, shards: &[PathBuf], groups: bool) -> Result<Self, DataError> {
+    pub(super) fn read(
+        key: &'static str,
+        path: &Path,
+        naming: Naming,
+        shards: &[PathBuf],
+        groups: bool,
+    ) -> Result<Self, DataError> {
         let list = Self {
             key,
             path: path.to_owned(),
+            naming,
             listed: Vec::new(),
             names_shard: Vec::new(),
             num_elsewhere: 0,
@@ -65,9 +129,9 @@ impl SampleList {
             };
             match numbers.number(&line.file) {
                 Some(shard) => {
-                    let hash = hash(shard, &line.sample);
+                    let id = id(shard, &line.sample);
                     names_shard[shard] = true;
-                    listed.push(Listed { hash, group });
+                    listed.push(Listed { id, group });
                 }
                 None => num_elsewhere += 1,
             }
@@ -85,10 +149,10 @@ impl SampleList {
         {
             return Err(list.fits_not(&format!("{file}, {sample}"), &shards[0]));
         }
-        list.listed.sort_unstable_by_key(|listed| (listed.hash, listed.group));
-        list.listed.dedup_by_key(|listed| (listed.hash, listed.group));
-        match list.listed.array_windows().find(|[a, b]| a.hash == b.hash) {
-            Some(&[twice, _]) => Err(list.in_two_groups(twice.hash, shards)),
+        list.listed.sort_unstable_by_key(|listed| (listed.id, listed.group));
+        list.listed.dedup_by_key(|listed| (listed.id, listed.group));
+        match list.listed.array_windows().find(|[a, b]| a.id == b.id) {
+            Some(&[twice, _]) => Err(list.in_two_groups(twice.id, shards)),
             None => Ok(list),
         }
     }
@@ -99,9 +163,9 @@ impl SampleList {
     }
 
     /// Place of a sample in the list, if it is there.
-    pub(super) fn find(&self, shard: usize, key: &str) -> Option<usize> {
-        let hash = hash(shard, key);
-        self.listed.binary_search_by_key(&hash, |listed| listed.hash).ok()
+    pub(super) fn find(&self, shard: usize, name: &SampleName<'_>) -> Option<usize> {
+        let id = id(shard, name);
+        self.listed.binary_search_by_key(&id, |listed| listed.id).ok()
     }
 
     /// The group of the sample at a place.
@@ -124,7 +188,7 @@ impl SampleList {
         self.listed.len()
     }
 
-    /// Hands over shard and key of the samples whose place is not `found`, as the file names them, and of those whose shard is
+    /// Hands over shard and name of the samples whose place is not `found`, as the file names them, and of those whose shard is
     /// not there.
     ///
     /// # Errors
@@ -133,7 +197,7 @@ impl SampleList {
         &self,
         found: &[bool],
         shards: &[PathBuf],
-        mut act: impl FnMut(&str, &str),
+        mut act: impl FnMut(&str, &SampleName<'_>),
     ) -> Result<(), DataError> {
         let mut numbers = ShardNumbers::new(shards);
         self.for_each_line(|_, line| {
@@ -160,12 +224,12 @@ impl SampleList {
         self.error("the list is empty, so that no sample would be left".to_owned())
     }
 
-    fn in_two_groups(&self, hash_of: [u8; 16], shards: &[PathBuf]) -> DataError {
+    fn in_two_groups(&self, twice: Id, shards: &[PathBuf]) -> DataError {
         let mut numbers = ShardNumbers::new(shards);
         let mut group = None;
         let second = self.for_each_line(|number, line| {
             let shard = numbers.number(&line.file);
-            if shard.is_none_or(|shard| hash(shard, &line.sample) != hash_of) {
+            if shard.is_none_or(|shard| id(shard, &line.sample) != twice) {
                 return Ok(());
             }
             match *group.get_or_insert(line.group) {
@@ -191,7 +255,7 @@ impl SampleList {
             if line.trim().is_empty() {
                 continue;
             }
-            let parsed = serde_json::from_str(line).map_err(|error| {
+            let parsed = Line::parse(line, self.naming).map_err(|error| {
                 // Where in the line it is matters less than that every line is one object.
                 let told = error.to_string();
                 let told = told.split(" at line ").next().unwrap_or_default();
@@ -203,14 +267,18 @@ impl SampleList {
     }
 
     fn wrong(&self, line: usize, what: &str) -> DataError {
-        let example = match self.key {
-            "groups" => r#"{"file": "00000.tar", "sample": "000123", "group": 7}"#,
-            _ => r#"{"file": "00000.tar", "sample": "000123"}"#,
+        let sample = match self.naming {
+            Naming::Keys => r#""file": "00000.tar", "sample": "000123""#,
+            Naming::Rows => r#""file": "00000.parquet", "row": 123"#,
         };
+        let group = if self.key == "groups" { r#", "group": 7"# } else { "" };
         DataError::Row {
             file: self.path.clone(),
             place: format!("line {line}"),
-            message: format!("{what}; a line of {} is an object such as {example}", self.key),
+            message: format!(
+                "{what}; a line of {} is an object such as {{{sample}{group}}}",
+                self.key
+            ),
         }
     }
 
@@ -223,12 +291,19 @@ impl SampleList {
     }
 }
 
-fn hash(shard: usize, key: &str) -> [u8; 16] {
-    let digest = Sha256::new()
-        .chain_update((shard as u64).to_le_bytes())
-        .chain_update(key)
-        .finalize();
-    std::array::from_fn(|at| digest[at])
+/// A hash of shard and key, or both numbers.
+fn id(shard: usize, name: &SampleName<'_>) -> Id {
+    let shard = shard as u64;
+    match name {
+        SampleName::Key(key) => {
+            let digest = Sha256::new()
+                .chain_update(shard.to_le_bytes())
+                .chain_update(key.as_bytes())
+                .finalize();
+            std::array::from_fn(|at| digest[at])
+        }
+        SampleName::Row(row) => (u128::from(shard) << 64 | u128::from(*row)).to_be_bytes(),
+    }
 }
 
 /// Numbers of shards by the names that lists have for them.

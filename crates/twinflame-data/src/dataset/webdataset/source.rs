@@ -1,13 +1,14 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rand::rngs::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::WebDatasetConfig;
 use super::lists::{Lists, Seen};
-use super::scan::{Entry, Scan, Span, captions, split_name};
+use super::sample_list::{Naming, SampleName};
+use super::scan::{Entry, Scan, Span, captions, scan, split_name};
 use super::shards::expand;
 use crate::dataset::source::{draw_among, draw_listed};
 use crate::dataset::{Classes, DataError, Draw, Place, SampleError, Source};
@@ -46,11 +47,11 @@ pub(crate) fn for_each_caption<E: From<DataError>>(
 ) -> Result<u64, E> {
     let mut damaged = 0;
     let shards = expand(&config.shards)?;
-    let lists = Lists::read(config, &shards)?;
+    let lists = read_lists(config, &shards)?;
     for (number, path) in shards.iter().enumerate() {
         let shard = path.display().to_string();
         let mut outcome = Ok(());
-        let (scan, _) = lists.scan((number, path), config, |_, key, captions| {
+        let (scan, _) = scan_listed(&lists, (number, path), config, |_, key, captions| {
             if outcome.is_ok() {
                 outcome = act(&shard, key, captions);
             }
@@ -59,6 +60,31 @@ pub(crate) fn for_each_caption<E: From<DataError>>(
         damaged += scan.faulty.len() as u64 + u64::from(scan.broken.is_some());
     }
     Ok(damaged)
+}
+
+fn read_lists(config: &WebDatasetConfig, shards: &[PathBuf]) -> Result<Lists, DataError> {
+    Lists::read(config.keep.as_deref(), config.groups.as_deref(), Naming::Keys, shards)
+}
+
+/// Scans a shard as [`scan`] does; `take` gets the samples to use only, and faults of others do not count.
+fn scan_listed(
+    lists: &Lists,
+    (number, shard): (usize, &Path),
+    config: &WebDatasetConfig,
+    mut take: impl FnMut(Entry, &str, Vec<String>),
+) -> (Scan, Seen) {
+    let mut seen = Seen::default();
+    if !lists.names_shard(number) {
+        return (Scan::default(), seen);
+    }
+    let mut scan = scan(shard, config, |entry, key, captions| {
+        if lists.take(number, &SampleName::Key(key.into()), &mut seen) {
+            take(entry, key, captions);
+        }
+    });
+    scan.faulty
+        .retain(|faulty| lists.is_named(number, &SampleName::Key((&faulty.key).into()), &mut seen));
+    (scan, seen)
 }
 
 impl WebDatasetSource {
@@ -70,13 +96,13 @@ impl WebDatasetSource {
         config.validate()?;
         let shards = expand(&config.shards)?;
         let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
-        let lists = Lists::read(config, &shards)?;
+        let lists = read_lists(config, &shards)?;
         let mut listed = lists.found();
         let numbered: Vec<(usize, &PathBuf)> = shards.iter().enumerate().collect();
         for shards in numbered.chunks(SHARDS_AT_ONCE) {
             let scan = |&(number, shard): &(usize, &PathBuf)| {
                 let mut entries = Vec::new();
-                let (scan, seen) = lists.scan((number, shard), config, |entry, _, _| entries.push(entry));
+                let (scan, seen) = scan_listed(&lists, (number, shard), config, |entry, _, _| entries.push(entry));
                 (entries, scan, seen)
             };
             let scans: Vec<(Vec<Entry>, Scan, Seen)> = shards.par_iter().map(scan).collect();

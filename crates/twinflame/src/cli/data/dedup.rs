@@ -13,8 +13,8 @@ use crate::train::eval::{PartialFile, ReportTable, data_config, progress_bar};
 /// Arguments of `twinflame data dedup`.
 #[derive(Args, Debug)]
 pub(super) struct DedupArgs {
-    /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar', or a
-    /// .toml file with the keys of a recipe's [data.train]
+    /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar', Parquet
+    /// files, or a .toml file with the keys of a recipe's [data.train]
     source: PathBuf,
     /// Bits of 64 in which the perceptual hashes of near duplicates may differ, their colours being alike; 0: equal hashes
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(..=16))]
@@ -22,12 +22,12 @@ pub(super) struct DedupArgs {
     /// Find only images whose files are equal byte for byte; none is decoded
     #[arg(long, conflicts_with = "distance")]
     exact: bool,
-    /// File for what is kept, the first sample of each group: of shards an object with shard and key on each line, for the key
-    /// keep of kind = "webdataset"; of a table or list its rows
+    /// File for what is kept, the first sample of each group: of shards an object with shard and key on each line, of Parquet
+    /// files one with file and row, for the key keep of kind = "webdataset" or "parquet"; of a table or list its rows
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Also write the samples that are in groups of two or more, with the group, an object on each line: for the key groups of
-    /// kind = "webdataset", which keeps them from being each other's negatives
+    /// kind = "webdataset" or "parquet", which keeps them from being each other's negatives
     #[arg(long, value_name = "FILE")]
     groups: Option<PathBuf>,
     /// Write every sample and shard that cannot be used to this file, with the reason: one JSON object a line
