@@ -33,8 +33,14 @@ impl Folder {
 
     /// Runs `twinflame` here, on the processor unless the arguments choose a device.
     pub(crate) fn twinflame(&self, args: &[&str]) -> Outcome {
+        self.twinflame_with(&[], args)
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn twinflame_with(&self, vars: &[(&str, &str)], args: &[&str]) -> Outcome {
         let output = Command::new(env!("CARGO_BIN_EXE_twinflame"))
             .args(args)
+            .envs(vars.iter().copied())
             .current_dir(self.path())
             .env_remove("RUST_BACKTRACE")
             .env_remove("RUST_LOG")

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::CurateError;
 use crate::dataset::texts_of;
-use crate::dataset::webdataset::{WebDatasetConfig, for_each_caption};
+use crate::dataset::webdataset::{WebDatasetConfig, for_each_caption, is_url};
 
 /// What holds the captions.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,13 +43,16 @@ pub(super) struct Record {
 }
 
 impl CaptionFile {
-    /// By the ending: `.txt`, `.csv`, `.tsv`, `.jsonl`, or `.tar` for a pattern of shards. `column` is the column or key of the
+    /// By the ending: `.txt`, `.csv`, `.tsv`, `.jsonl`, or `.tar` or a URL for a pattern of shards. `column` is the column or key of the
     /// caption.
     ///
     /// # Errors
     /// Another ending.
     pub fn open(path: &Path, column: &str) -> Result<Self, CurateError> {
         let (path, column) = (path.to_owned(), column.to_owned());
+        if path.to_str().is_some_and(is_url) {
+            return Ok(Self::Shards(WebDatasetConfig::new([path.to_string_lossy()])));
+        }
         Ok(match path.extension().and_then(|ending| ending.to_str()) {
             Some("txt") => Self::Lines(path),
             Some(ending @ ("csv" | "tsv")) => Self::Table {

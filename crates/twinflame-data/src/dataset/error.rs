@@ -110,6 +110,14 @@ pub enum DataError {
         /// What was found, up to where the budget was spent.
         report: Box<OpenReport>,
     },
+    /// An index of shards that cannot be used or written.
+    #[error("index = {path:?}: {message}")]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// `paths` of a JSON source is empty.
     #[error("paths is empty: list at least one JSON file")]
     NoPaths,

@@ -31,4 +31,4 @@ pub use json::JsonConfig;
 pub use listed::ListedSource;
 pub use scenes::{ScenesConfig, ScenesSource, ScenesSplit};
 pub use source::{Classes, Counterpart, Draw, Source};
-pub use webdataset::{WebDatasetConfig, WebDatasetSource};
+pub use webdataset::{WebDatasetConfig, WebDatasetSource, is_url};

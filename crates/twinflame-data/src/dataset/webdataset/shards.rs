@@ -1,25 +1,36 @@
 //! Which files a list of shards names: braces and globs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::WebDatasetConfig;
+#[cfg(feature = "remote")]
+use super::remote::Stores;
+use super::shard::{Shard, is_url};
 use crate::dataset::DataError;
 
 /// Most names that one pattern may stand for: far more than any data set has, and few enough to fit into memory.
 const MAX_NAMES: usize = 1_000_000;
 
+/// Why a URL is no shard here.
+#[cfg(not(feature = "remote"))]
+const NOT_BUILT: &str = "this binary was built without the feature remote, which reads URLs: cargo install --path \
+                         crates/twinflame --features remote";
+
 /// The shards that patterns name, in their order; those of a glob are sorted.
 ///
 /// `{000..199}` counts with leading zeros as written, `{a,b}` lists, both as often as wanted and one in the other; then `*`, `?`
-/// and `[…]` match files that are there.
+/// and `[…]` match files that are there. In a URL they match what a bucket lists; a web server lists nothing.
 ///
 /// # Errors
-/// An empty list, braces that do not pair, a pattern that matches no file, or a shard named twice.
-pub(super) fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
-    if patterns.is_empty() {
+/// An empty list, braces that do not pair, a pattern that matches no file, a shard named twice, or a URL that cannot be used.
+pub(super) fn expand(config: &WebDatasetConfig) -> Result<Vec<Shard>, DataError> {
+    if config.shards.is_empty() {
         return Err(DataError::NoShards);
     }
+    #[cfg(feature = "remote")]
+    let mut stores = Stores::new(config.patience());
     let mut shards = Vec::new();
-    for pattern in patterns {
+    for pattern in &config.shards {
         let wrong = |message: String| DataError::ShardPattern {
             pattern: pattern.clone(),
             message,
@@ -27,24 +38,29 @@ pub(super) fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
         let names = braces(pattern).map_err(wrong)?;
         let before = shards.len();
         for name in names {
-            if !name.contains(['*', '?', '[']) {
-                shards.push(PathBuf::from(name));
-                continue;
-            }
-            // Sorted by the crate.
-            for path in glob::glob(&name).map_err(|error| wrong(error.to_string()))? {
-                shards.push(path.map_err(|error| wrong(error.to_string()))?);
+            if is_url(&name) {
+                #[cfg(feature = "remote")]
+                shards.extend(stores.objects(&name).map_err(wrong)?.into_iter().map(Shard::Object));
+                #[cfg(not(feature = "remote"))]
+                return Err(wrong(NOT_BUILT.to_owned()));
+            } else if name.contains(['*', '?', '[']) {
+                // Sorted by the crate.
+                for path in glob::glob(&name).map_err(|error| wrong(error.to_string()))? {
+                    shards.push(Shard::File(path.map_err(|error| wrong(error.to_string()))?));
+                }
+            } else {
+                shards.push(Shard::File(PathBuf::from(name)));
             }
         }
         if shards.len() == before {
             return Err(wrong("it matches no file".to_owned()));
         }
     }
-    let mut sorted: Vec<&Path> = shards.iter().map(PathBuf::as_path).collect();
+    let mut sorted: Vec<PathBuf> = shards.iter().map(Shard::path).collect();
     sorted.sort_unstable();
     if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(DataError::ShardTwice {
-            shard: twice[0].to_owned(),
+            shard: twice[0].clone(),
         });
     }
     Ok(shards)
@@ -176,13 +192,9 @@ mod tests {
         }
         let pattern = |name: &str| folder.path().join(name).display().to_string();
         let names = |patterns: &[String]| {
-            let shards = expand(patterns)?;
-            Ok::<_, DataError>(
-                shards
-                    .iter()
-                    .map(|shard| shard.file_name().unwrap().to_string_lossy().into_owned())
-                    .collect::<Vec<_>>(),
-            )
+            let shards = expand(&WebDatasetConfig::new(patterns))?;
+            let last = |shard: &Shard| shard.path().file_name().unwrap().to_string_lossy().into_owned();
+            Ok::<_, DataError>(shards.iter().map(last).collect::<Vec<_>>())
         };
         assert_eq!(names(&[pattern("*.tar")]).unwrap(), ["a.tar", "b.tar"]);
         assert_eq!(names(&[pattern("{z,a}.tar")]).unwrap(), ["z.tar", "a.tar"]);
@@ -190,6 +202,14 @@ mod tests {
         assert!(nothing.ends_with("*.zip: it matches no file"), "{nothing}");
         let twice = names(&[pattern("*.tar"), pattern("a.tar")]).unwrap_err().to_string();
         assert!(twice.contains("a.tar") && twice.contains("twice"), "{twice}");
-        assert!(matches!(expand(&[]), Err(DataError::NoShards)));
+        assert!(matches!(names(&[]), Err(DataError::NoShards)));
+    }
+
+    #[cfg(not(feature = "remote"))]
+    #[test]
+    fn a_url_says_what_has_to_be_built() {
+        let config = WebDatasetConfig::new(["s3://bucket/{0..1}.tar"]);
+        let error = expand(&config).unwrap_err().to_string();
+        assert!(error.contains("built without the feature remote"), "{error}");
     }
 }

@@ -1,13 +1,16 @@
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
 
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::WebDatasetConfig;
+use super::index::{Found, Index, Record};
 use super::scan::{Entry, Fault, Scan, Span, captions, scan};
+use super::shard::{Shard, no_answer};
 use super::shards::expand;
 use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
 use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
@@ -15,6 +18,8 @@ use crate::report::{OpenReport, Skipped};
 
 /// Shards that are read before the budget is looked at: enough for every core, few enough to stop soon.
 const SHARDS_AT_ONCE: usize = 64;
+/// Requests at a time where shards are on servers: the wait for answers is longer than the work on them.
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// The samples of tar shards, read at random places: 32 bytes of memory for a sample, whatever its size.
 ///
@@ -23,7 +28,9 @@ const SHARDS_AT_ONCE: usize = 64;
 /// drawn.
 #[derive(Debug)]
 pub struct WebDatasetSource {
-    shards: Vec<PathBuf>,
+    shards: Vec<Shard>,
+    /// For work on all shards; none where they are files.
+    threads: Option<ThreadPool>,
     /// Sample at which each shard begins.
     starts: Vec<usize>,
     entries: Vec<Entry>,
@@ -36,21 +43,29 @@ pub struct WebDatasetSource {
 /// how many shards and samples are damaged, which are left out.
 ///
 /// # Errors
-/// Patterns that match no shard, as a [`DataError`], and what `act` returns.
+/// Patterns that match no shard and a server that does not answer, as a [`DataError`], and what `act` returns.
 pub(crate) fn for_each_caption<E: From<DataError>>(
     config: &WebDatasetConfig,
     mut act: impl FnMut(&str, &str, Vec<String>) -> Result<(), E>,
 ) -> Result<u64, E> {
+    config.validate()?;
     let mut damaged = 0;
-    for path in expand(&config.shards)? {
-        let shard = path.display().to_string();
+    for shard in expand(config)? {
+        let name = shard.name();
         let mut outcome = Ok(());
-        let scan = scan(&path, config, |_, key, captions| {
+        let mut scan = scan(&shard, config, |_, key, captions| {
             if outcome.is_ok() {
-                outcome = act(&shard, key, captions);
+                outcome = act(&name, key, captions);
             }
         });
         outcome?;
+        if scan.unread && shard.server().is_some() {
+            // Part of it is with `act` already.
+            return Err(E::from(DataError::Read {
+                path: shard.path(),
+                source: io::Error::other(scan.broken.take().unwrap_or_default()),
+            }));
+        }
         damaged += scan.faulty.len() as u64 + u64::from(scan.broken.is_some());
     }
     Ok(damaged)
@@ -63,43 +78,31 @@ impl WebDatasetSource {
     /// As [`WebDatasetConfig::open`].
     pub(super) fn open(config: &WebDatasetConfig) -> Result<Self, DataError> {
         config.validate()?;
-        let shards = expand(&config.shards)?;
+        let shards = expand(config)?;
+        let index = config
+            .index
+            .as_deref()
+            .map(|path| Index::open(path, config))
+            .transpose()?;
+        let threads = threads_for(&shards)?;
+        ask_servers(&shards)?;
         let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
+        let mut records: Vec<(String, Option<Record>)> = Vec::new();
         for shards in shards.chunks(SHARDS_AT_ONCE) {
-            let scan = |shard: &PathBuf| {
-                let mut entries = Vec::new();
-                let scan = scan(shard, config, |entry, _, _| entries.push(entry));
-                (entries, scan)
+            let find = |shard: &Shard| match &index {
+                Some(index) => index.find(shard),
+                None => Ok(Found::read(shard, config, None)),
             };
-            let scans: Vec<(Vec<Entry>, Scan)> = shards.par_iter().map(scan).collect();
-            for (shard, (found, scan)) in shards.iter().zip(scans) {
+            let found = in_threads(threads.as_ref(), || {
+                shards.par_iter().map(find).collect::<Result<Vec<_>, _>>()
+            })?;
+            for (shard, found) in shards.iter().zip(found) {
                 starts.push(entries.len());
-                entries.extend(found);
+                entries.extend(found.entries);
                 report.num_samples = entries.len();
-                let name = shard.display().to_string();
-                for faulty in scan.faulty {
-                    let tally = match faulty.fault {
-                        Fault::NoImage => &mut report.no_image,
-                        Fault::NoCaption => &mut report.no_caption,
-                        Fault::BadCaption => &mut report.bad_captions,
-                        Fault::EmptyCaption => &mut report.empty_captions,
-                        Fault::TwiceNamed => &mut report.twice_named,
-                    };
-                    tally.add(|| format!("{name}, {}: {}", faulty.key, faulty.detail));
-                    report.skipped.push(Skipped {
-                        file: name.clone(),
-                        sample: Some(faulty.key),
-                        reason: faulty.detail,
-                    });
-                }
-                if let Some(reason) = scan.broken {
-                    report.broken_files.add(|| format!("{name}: {reason}"));
-                    report.skipped.push(Skipped {
-                        file: name.clone(),
-                        sample: None,
-                        reason,
-                    });
-                }
+                let name = shard.name();
+                add_to(&mut report, &name, found.scan);
+                records.push((name, found.record));
                 if report.skipped.len() > config.max_skipped {
                     return Err(DataError::TooManySkipped {
                         max_skipped: config.max_skipped,
@@ -108,9 +111,12 @@ impl WebDatasetSource {
                 }
             }
         }
+        if let Some(index) = &index {
+            index.update(&records)?;
+        }
         if entries.is_empty() {
             return Err(DataError::NoSamples {
-                path: shards[0].clone(),
+                path: shards[0].path(),
                 report: Box::new(report),
             });
         }
@@ -119,6 +125,7 @@ impl WebDatasetSource {
         }
         Ok(Self {
             shards,
+            threads,
             starts,
             entries,
             json_field: config.json_field().map(str::to_owned),
@@ -127,36 +134,106 @@ impl WebDatasetSource {
         })
     }
 
-    /// The shards in their order.
-    #[must_use]
-    pub fn shards(&self) -> &[PathBuf] {
-        &self.shards
+    /// Paths or URLs of the shards in their order.
+    pub fn shards(&self) -> impl Iterator<Item = PathBuf> {
+        self.shards.iter().map(Shard::path)
     }
 
-    fn shard(&self, index: usize) -> &PathBuf {
+    fn shard(&self, index: usize) -> &Shard {
         // The last of several that begin here has it: those before are empty.
         &self.shards[self.starts.partition_point(|&start| start <= index) - 1]
     }
 
     fn read(&self, index: usize, span: Span) -> Result<Vec<u8>, SampleError> {
-        let path = self.shard(index);
-        let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(path)?;
-            file.seek(SeekFrom::Start(span.at))?;
-            let mut bytes = Vec::new();
-            file.take(span.len.into()).read_to_end(&mut bytes)?;
-            match bytes.len() == span.len as usize {
-                true => Ok(bytes),
-                false => Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the shard is shorter than when it was opened",
-                )),
-            }
-        };
-        read().map_err(|source| SampleError::Read {
-            path: path.clone(),
+        let shard = self.shard(index);
+        shard.read(span).map_err(|source| unreadable(shard, source))
+    }
+
+    fn captions_in(&self, index: usize, bytes: &[u8]) -> Result<Vec<String>, SampleError> {
+        captions(bytes, self.json_field.as_deref()).map_err(|(_, message)| SampleError::Caption {
+            name: self.name(index),
+            message,
+        })
+    }
+
+    fn decode(&self, index: usize, bytes: &[u8]) -> Result<DecodedImage, SampleError> {
+        decode(bytes, &self.limits).map_err(|source| SampleError::Decode {
+            name: self.name(index),
             source,
         })
+    }
+}
+
+fn unreadable(shard: &Shard, source: io::Error) -> SampleError {
+    SampleError::Read {
+        path: shard.path(),
+        source,
+    }
+}
+
+fn one_of(mut captions: Vec<String>, rng: &mut ChaCha8Rng) -> String {
+    captions.swap_remove(rng.random_range(0..captions.len()))
+}
+
+/// Threads that wait for servers; none if all shards are files.
+fn threads_for(shards: &[Shard]) -> Result<Option<ThreadPool>, DataError> {
+    let Some(shard) = shards.iter().find(|shard| shard.server().is_some()) else {
+        return Ok(None);
+    };
+    let pool = ThreadPoolBuilder::new().num_threads(REQUESTS_AT_ONCE).build();
+    pool.map(Some).map_err(|error| DataError::Read {
+        path: shard.path(),
+        source: io::Error::other(error),
+    })
+}
+
+fn in_threads<T: Send>(threads: Option<&ThreadPool>, act: impl FnOnce() -> T + Send) -> T {
+    match threads {
+        Some(threads) => threads.install(act),
+        None => act(),
+    }
+}
+
+/// An error if a server does not answer at all: the time would pass once for each of its shards.
+fn ask_servers(shards: &[Shard]) -> Result<(), DataError> {
+    let mut asked = HashSet::new();
+    for shard in shards {
+        if shard.server().is_some_and(|server| asked.insert(server))
+            && let Err(source) = shard.stat()
+            && no_answer(&source)
+        {
+            return Err(DataError::Read {
+                path: shard.path(),
+                source,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Reports what is wrong in a shard.
+fn add_to(report: &mut OpenReport, name: &str, scan: Scan) {
+    let mut skip = |sample, reason| {
+        report.skipped.push(Skipped {
+            file: name.to_owned(),
+            sample,
+            reason,
+        });
+    };
+    for faulty in scan.faulty {
+        let tally = match faulty.fault {
+            Fault::NoImage => &mut report.no_image,
+            Fault::NoCaption => &mut report.no_caption,
+            Fault::BadCaption => &mut report.bad_captions,
+            Fault::EmptyCaption => &mut report.empty_captions,
+            Fault::TwiceNamed => &mut report.twice_named,
+        };
+        tally.add(|| format!("{name}, {}: {}", faulty.key, faulty.detail));
+        skip(Some(faulty.key), faulty.detail);
+    }
+    if let Some(reason) = scan.broken {
+        report.broken_files.add(|| format!("{name}: {reason}"));
+        skip(None, reason);
     }
 }
 
@@ -182,29 +259,28 @@ impl Source for WebDatasetSource {
             (!name.is_empty()).then_some(name)
         });
         let key = key.unwrap_or_else(|| format!("at byte {at}"));
-        format!("{}, {key}", self.shard(index).display())
+        format!("{}, {key}", self.shard(index).name())
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
-        let caption = self.draw_caption(index, rng)?;
+        let (shard, entry) = (self.shard(index), self.entries[index]);
+        let read = shard.read_two([entry.caption, entry.image]);
+        let [caption, image] = read.map_err(|source| unreadable(shard, source))?;
+        let caption = one_of(self.captions_in(index, &caption)?, rng);
         Ok(Draw {
-            image: self.image(index)?,
+            image: self.decode(index, &image)?,
             caption,
             image_id: self.image_id(index),
         })
     }
 
     fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
-        let mut captions = self.captions(index)?;
-        Ok(captions.swap_remove(rng.random_range(0..captions.len())))
+        Ok(one_of(self.captions(index)?, rng))
     }
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {
         let bytes = self.read(index, self.entries[index].image)?;
-        decode(&bytes, &self.limits).map_err(|source| SampleError::Decode {
-            name: self.name(index),
-            source,
-        })
+        self.decode(index, &bytes)
     }
 
     fn encoded(&self, index: usize) -> Result<(&'static str, Vec<u8>), SampleError> {
@@ -217,10 +293,7 @@ impl Source for WebDatasetSource {
 
     fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
         let bytes = self.read(index, self.entries[index].caption)?;
-        captions(&bytes, self.json_field.as_deref()).map_err(|(_, message)| SampleError::Caption {
-            name: self.name(index),
-            message,
-        })
+        self.captions_in(index, &bytes)
     }
 
     fn eval_images(&self) -> Vec<usize> {
@@ -228,11 +301,16 @@ impl Source for WebDatasetSource {
     }
 
     fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
-        let mut listed = Vec::new();
-        for index in 0..self.num_samples() {
-            listed.extend(self.captions(index)?.into_iter().map(|text| (index as i64, text)));
-        }
-        Ok(listed)
+        let captions = |index| self.captions(index);
+        let all = 0..self.num_samples();
+        let captions = match &self.threads {
+            Some(threads) => threads.install(|| all.into_par_iter().map(captions).collect::<Result<Vec<_>, _>>()),
+            None => all.map(captions).collect(),
+        }?;
+        let numbered = captions.into_iter().enumerate();
+        Ok(numbered
+            .flat_map(|(index, texts)| texts.into_iter().map(move |text| (index as i64, text)))
+            .collect())
     }
 
     fn classes(&self) -> Vec<Classes> {

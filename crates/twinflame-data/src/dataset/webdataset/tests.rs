@@ -12,7 +12,7 @@ use crate::dataset::{CaptionNoise, DataConfig, DataError, EvalSet, Source};
 use crate::report::Tally;
 
 /// A picture of one grey.
-fn png(shade: u8) -> Vec<u8> {
+pub(super) fn png(shade: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     image::GrayImage::from_pixel(3, 2, image::Luma([shade]))
         .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
@@ -20,7 +20,7 @@ fn png(shade: u8) -> Vec<u8> {
     bytes
 }
 
-fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in members {
         let mut header = tar::Header::new_gnu();
@@ -32,7 +32,7 @@ fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Samples `first..first + n`, of which sample `i` is grey `i` and called so.
-fn good(first: u8, n: u8) -> Vec<u8> {
+pub(super) fn good(first: u8, n: u8) -> Vec<u8> {
     let samples: Vec<(String, Vec<u8>, String)> = (first..first + n)
         .map(|i| (format!("{i:04}"), png(i), format!("grey {i}\n")))
         .collect();
@@ -48,12 +48,12 @@ fn good(first: u8, n: u8) -> Vec<u8> {
     tar_of(&members)
 }
 
-struct Shards {
+pub(super) struct Shards {
     folder: TempDir,
 }
 
 impl Shards {
-    fn new(shards: &[(&str, Vec<u8>)]) -> Self {
+    pub(super) fn new(shards: &[(&str, Vec<u8>)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in shards {
             fs::write(folder.path().join(name), bytes).unwrap();
@@ -61,16 +61,16 @@ impl Shards {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn config(&self, pattern: &str) -> WebDatasetConfig {
+    pub(super) fn config(&self, pattern: &str) -> WebDatasetConfig {
         WebDatasetConfig::new([self.path(pattern).display().to_string()])
     }
 }
 
-fn draw(source: &WebDatasetSource, index: usize, seed: u64) -> (u8, String) {
+pub(super) fn draw(source: &WebDatasetSource, index: usize, seed: u64) -> (u8, String) {
     let draw = source.draw(index, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
     (draw.image.pixels()[0], draw.caption)
 }

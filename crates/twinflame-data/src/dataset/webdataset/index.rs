@@ -1,0 +1,433 @@
+//! What opening found, kept in a file: shards that have not changed need not be read again.
+//!
+//! A line that says what the file is, one with the keys of the configuration, and for each shard a line with its name, size and
+//! version, followed by what it holds, as JSON in gzip, whose checksum shows damage.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+
+use super::WebDatasetConfig;
+use super::scan::{Entry, Faulty, Scan, Span, scan};
+use super::shard::{Shard, Stat};
+use crate::dataset::DataError;
+
+/// What every version begins with.
+const KIND: &str = "twinflame shard index ";
+/// The version that is read; others are made anew.
+const VERSION: &str = "1";
+
+/// An index as it was read, and for which configuration.
+#[derive(Debug)]
+pub(super) struct Index {
+    path: PathBuf,
+    config: WebDatasetConfig,
+    bytes: Vec<u8>,
+    shards: HashMap<String, Known>,
+}
+
+/// Where a shard is in the file.
+#[derive(Debug)]
+struct Known {
+    stat: Stat,
+    place: Range<usize>,
+}
+
+/// What is known of a shard.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) entries: Vec<Entry>,
+    pub(super) scan: Scan,
+    /// For the next index; nothing where the shard could not be read or has no version.
+    pub(super) record: Option<Record>,
+}
+
+/// What an index says of a shard.
+#[derive(Debug)]
+pub(super) struct Record {
+    stat: Stat,
+    gzip: Vec<u8>,
+    is_new: bool,
+}
+
+/// The configuration keys that what is found depends on.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Keys {
+    image_keys: Vec<String>,
+    caption_key: String,
+    json_field: Option<String>,
+}
+
+/// Precedes what a shard holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct ShardLine {
+    shard: String,
+    #[serde(flatten)]
+    stat: Stat,
+    /// Size of what follows.
+    bytes: usize,
+}
+
+/// What a shard holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Contents {
+    /// Keys of the samples.
+    keys: Vec<String>,
+    /// Of each sample: from the end of the sample before it to its image, the image's length, from there to its caption, and
+    /// that one's length.
+    spans: Vec<(i64, u32, i64, u32)>,
+    faulty: Vec<Faulty>,
+    broken: Option<String>,
+}
+
+impl Index {
+    /// Reads the index of a configuration; it is empty if there is none yet, or one of other keys or of another version.
+    ///
+    /// # Errors
+    /// A file that is no index or is damaged, or a folder that is not there.
+    pub(super) fn open(path: &Path, config: &WebDatasetConfig) -> Result<Self, DataError> {
+        let wrong = |message: String| DataError::Index {
+            path: path.to_owned(),
+            message,
+        };
+        let mut index = Self {
+            path: path.to_owned(),
+            config: config.clone(),
+            bytes: Vec::new(),
+            shards: HashMap::new(),
+        };
+        match fs::read(path) {
+            Ok(bytes) => index.bytes = bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                return match folder.is_none_or(Path::is_dir) {
+                    true => Ok(index),
+                    false => Err(wrong("there is no such folder".to_owned())),
+                };
+            }
+            Err(error) => return Err(wrong(error.to_string())),
+        }
+        index.shards = index.read_lines().map_err(wrong)?;
+        Ok(index)
+    }
+
+    fn read_lines(&self) -> Result<HashMap<String, Known>, String> {
+        let damaged = || "it is damaged: delete it, and it is made anew".to_owned();
+        let mut shards = HashMap::new();
+        let mut rest = self.bytes.as_slice();
+        let first = line(&mut rest).unwrap_or_default();
+        let Some(version) = first.strip_prefix(KIND) else {
+            return Err("it is no index of shards: give another name, or delete it if nobody needs it".to_owned());
+        };
+        if version != VERSION {
+            return Ok(shards);
+        }
+        let keys: Keys = line(&mut rest)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .ok_or_else(damaged)?;
+        if keys != Keys::of(&self.config) {
+            return Ok(shards);
+        }
+        while !rest.is_empty() {
+            let text = line(&mut rest).ok_or_else(damaged)?;
+            let ShardLine { shard, stat, bytes } = serde_json::from_str(text).map_err(|_| damaged())?;
+            let start = self.bytes.len() - rest.len();
+            rest = rest.get(bytes..).ok_or_else(damaged)?;
+            let place = start..start + bytes;
+            shards.insert(shard, Known { stat, place });
+        }
+        Ok(shards)
+    }
+
+    /// What a shard holds: from the index if it is as it was, else from the shard.
+    ///
+    /// # Errors
+    /// An index that is damaged.
+    pub(super) fn find(&self, shard: &Shard) -> Result<Found, DataError> {
+        let stat = match shard.stat() {
+            Ok(stat) => stat,
+            // The same error as without an index.
+            Err(_) => return Ok(Found::read(shard, &self.config, None)),
+        };
+        let name = shard.name();
+        let known = self
+            .shards
+            .get(&name)
+            .filter(|known| known.stat == stat && !stat.stamp.is_empty());
+        let Some(known) = known else {
+            return Ok(Found::read(shard, &self.config, Some(stat)));
+        };
+        let gzip = &self.bytes[known.place.clone()];
+        let contents = Contents::unpack(gzip).and_then(|contents| {
+            let entries = contents.entries(stat.len)?;
+            Some((contents, entries))
+        });
+        let Some((contents, entries)) = contents else {
+            return Err(DataError::Index {
+                path: self.path.clone(),
+                message: format!("it is damaged at {name}: delete it, and it is made anew"),
+            });
+        };
+        Ok(Found {
+            entries,
+            scan: Scan {
+                faulty: contents.faulty,
+                broken: contents.broken,
+                unread: false,
+            },
+            record: Some(Record {
+                stat,
+                gzip: gzip.to_vec(),
+                is_new: false,
+            }),
+        })
+    }
+
+    /// Writes what was found in place of the index, if it is not what it says already.
+    ///
+    /// # Errors
+    /// A disk that refuses.
+    pub(super) fn update(&self, found: &[(String, Option<Record>)]) -> Result<(), DataError> {
+        let records = || found.iter().filter_map(|(name, record)| Some((name, record.as_ref()?)));
+        let is_new = records().any(|(_, record)| record.is_new);
+        if !is_new && records().count() == self.shards.len() {
+            return Ok(());
+        }
+        let write = || -> io::Result<()> {
+            let mut name = self.path.clone().into_os_string();
+            name.push(".partial");
+            let mut file = io::BufWriter::new(File::create(&name)?);
+            writeln!(file, "{KIND}{VERSION}")?;
+            writeln!(file, "{}", serde_json::to_string(&Keys::of(&self.config))?)?;
+            for (shard, record) in records() {
+                let line = ShardLine {
+                    shard: shard.clone(),
+                    stat: record.stat.clone(),
+                    bytes: record.gzip.len(),
+                };
+                writeln!(file, "{}", serde_json::to_string(&line)?)?;
+                file.write_all(&record.gzip)?;
+            }
+            file.into_inner()?.sync_all()?;
+            fs::rename(&name, &self.path)
+        };
+        write().map_err(|error| DataError::Index {
+            path: self.path.clone(),
+            message: format!("it cannot be written: {error}"),
+        })
+    }
+}
+
+impl Found {
+    /// Reads a shard; for an index if its version is given.
+    pub(super) fn read(shard: &Shard, config: &WebDatasetConfig, stat: Option<Stat>) -> Self {
+        let mut entries = Vec::new();
+        let mut contents = Contents::default();
+        let mut scan = scan(shard, config, |entry, key, _| {
+            entries.push(entry);
+            if stat.is_some() {
+                contents.keys.push(key.to_owned());
+            }
+        });
+        if scan.unread && shard.server().is_some() {
+            // How far a connection carried must not decide which samples there are.
+            entries.clear();
+            scan.faulty.clear();
+        }
+        let kept = stat.filter(|stat| !scan.unread && !stat.stamp.is_empty());
+        let record = kept.and_then(|stat| {
+            contents.spans = spans(&entries);
+            contents.faulty.clone_from(&scan.faulty);
+            contents.broken.clone_from(&scan.broken);
+            Some(Record {
+                stat,
+                gzip: contents.pack().ok()?,
+                is_new: true,
+            })
+        });
+        Self { entries, scan, record }
+    }
+}
+
+impl Keys {
+    fn of(config: &WebDatasetConfig) -> Self {
+        Self {
+            image_keys: config.image_keys.clone(),
+            caption_key: config.caption_key.clone(),
+            json_field: config.json_field().map(str::to_owned),
+        }
+    }
+}
+
+impl Contents {
+    fn pack(&self) -> io::Result<Vec<u8>> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&serde_json::to_vec(self)?)?;
+        gzip.finish()
+    }
+
+    /// `None` if it is damaged.
+    fn unpack(gzip: &[u8]) -> Option<Self> {
+        let mut json = Vec::new();
+        GzDecoder::new(gzip).read_to_end(&mut json).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+
+    /// The places of the samples in a shard of `len` bytes; `None` if one is outside of it.
+    fn entries(&self, len: u64) -> Option<Vec<Entry>> {
+        let mut at = 0_u64;
+        let mut span = |by: i64, len_of: u32| {
+            let start = at.checked_add_signed(by)?;
+            at = start.checked_add(len_of.into())?;
+            (at <= len).then_some(Span { at: start, len: len_of })
+        };
+        let entries = self.spans.iter().map(|&(to_image, image, to_caption, caption)| {
+            let image = span(to_image, image)?;
+            let caption = span(to_caption, caption)?;
+            Some(Entry { image, caption })
+        });
+        entries.collect()
+    }
+}
+
+/// Each span by its distance from the end of the one before: small numbers, often the same, pack well.
+fn spans(entries: &[Entry]) -> Vec<(i64, u32, i64, u32)> {
+    let mut at = 0;
+    let mut by = |span: Span| {
+        let distance = span.at as i64 - at;
+        at = span.at as i64 + i64::from(span.len);
+        distance
+    };
+    entries
+        .iter()
+        .map(|entry| (by(entry.image), entry.image.len, by(entry.caption), entry.caption.len))
+        .collect()
+}
+
+/// Takes a line of text off the bytes.
+fn line<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    let end = bytes.iter().position(|&byte| byte == b'\n')?;
+    let (line, rest) = bytes.split_at(end);
+    *bytes = &rest[1..];
+    std::str::from_utf8(line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Source;
+    use crate::dataset::webdataset::WebDatasetSource;
+    use crate::dataset::webdataset::tests::{Shards, draw, good, png, tar_of};
+
+    /// A good shard, one that is cut, one with two captions of which one is empty, and none.
+    fn shards() -> Shards {
+        let image = png(9);
+        let members: [(&str, &[u8]); 4] = [
+            ("7.txt", b"grey 9"),
+            ("7.png", &image),
+            ("8.png", &image),
+            ("8.txt", b""),
+        ];
+        Shards::new(&[
+            ("0.tar", good(0, 3)),
+            ("1.tar", good(3, 4)[..2048 + 520].to_vec()),
+            ("2.tar", tar_of(&members)),
+        ])
+    }
+
+    fn config(shards: &Shards) -> WebDatasetConfig {
+        WebDatasetConfig {
+            index: Some(shards.path("index")),
+            ..shards.config("{0..3}.tar")
+        }
+    }
+
+    fn told(source: &WebDatasetSource) -> String {
+        let samples: Vec<_> = (0..source.num_samples()).map(|index| draw(source, index, 0)).collect();
+        let report = source.report();
+        format!("{report} {:?} {:?} {samples:?}", report.skipped, source.shard_starts())
+    }
+
+    #[test]
+    fn an_index_gives_what_reading_gives_without_reading() {
+        let shards = shards();
+        let fresh = told(&shards.config("{0..3}.tar").open().unwrap());
+        let config = config(&shards);
+        assert_eq!(told(&config.open().unwrap()), fresh);
+        let written = fs::read(shards.path("index")).unwrap();
+        assert_eq!(told(&config.open().unwrap()), fresh);
+        assert_eq!(fs::read(shards.path("index")).unwrap(), written);
+
+        // Bytes that nothing but a reading of the shard notices, under the same time and size.
+        let path = shards.path("0.tar");
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, vec![0; good(0, 3).len()]).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+        assert_eq!(config.open().unwrap().num_samples(), 5, "the shard was read again");
+        assert_eq!(shards.config("{0..3}.tar").open().unwrap().num_samples(), 2);
+    }
+
+    #[test]
+    fn what_changed_is_read_again() {
+        let shards = shards();
+        let config = config(&shards);
+        config.open().unwrap();
+        fs::write(shards.path("1.tar"), good(3, 4)).unwrap();
+        fs::write(shards.path("3.tar"), good(7, 2)).unwrap();
+        fs::remove_file(shards.path("2.tar")).unwrap();
+        let fresh = told(&shards.config("{0..3}.tar").open().unwrap());
+        assert_eq!(told(&config.open().unwrap()), fresh);
+        assert_eq!(told(&config.open().unwrap()), fresh);
+        let other = WebDatasetConfig {
+            image_keys: vec!["jpg".to_owned()],
+            ..config
+        };
+        let error = other.open().unwrap_err();
+        assert!(matches!(error, DataError::NoSamples { .. }), "{error}");
+    }
+
+    #[test]
+    fn damage_and_other_files_are_errors() {
+        let shards = shards();
+        let config = config(&shards);
+        config.open().unwrap();
+        let whole = fs::read(shards.path("index")).unwrap();
+        let message = |bytes: &[u8]| {
+            fs::write(shards.path("index"), bytes).unwrap();
+            config.open().unwrap_err().to_string()
+        };
+        let mut flipped = whole.clone();
+        let last = whole.len() - 12;
+        flipped[last] ^= 1;
+        assert!(message(&flipped).contains("it is damaged at "), "{}", message(&flipped));
+        assert!(message(&whole[..whole.len() - 3]).ends_with("it is damaged: delete it, and it is made anew"));
+        assert!(message(b"").contains("it is no index of shards"));
+        assert!(message(b"{\"num_samples\": 3}\n").contains("it is no index of shards"));
+        fs::write(shards.path("index"), format!("{KIND}0\nnothing that is known")).unwrap();
+        config.open().unwrap();
+        assert_eq!(fs::read(shards.path("index")).unwrap(), whole);
+        let nowhere = WebDatasetConfig {
+            index: Some(shards.path("nowhere/index")),
+            ..config
+        };
+        assert!(
+            nowhere
+                .open()
+                .unwrap_err()
+                .to_string()
+                .contains("there is no such folder")
+        );
+    }
+}

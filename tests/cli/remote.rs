@@ -1,0 +1,92 @@
+//! Tar shards on servers, and what is said without them.
+
+use insta::assert_snapshot;
+
+use crate::run::Folder;
+#[cfg(feature = "remote")]
+use crate::test_server::{Fault, TestServer};
+
+#[cfg(not(feature = "remote"))]
+#[test]
+fn a_url_says_what_has_to_be_built() {
+    let shown = Folder::new().failure(&["data", "inspect", "s3://bucket/{00..31}.tar"]);
+    assert_snapshot!(shown, @"error: shards, s3://bucket/{00..31}.tar: this binary was built without the feature remote, which reads URLs: cargo install --path crates/twinflame --features remote");
+}
+
+/// Three samples.
+#[cfg(feature = "remote")]
+fn shard() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for sample in 0..3_u8 {
+        let mut png = std::io::Cursor::new(Vec::new());
+        let picture = image::GrayImage::from_pixel(20, 24, image::Luma([sample]));
+        picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let caption = format!("grey number {sample}").into_bytes();
+        for (ending, bytes) in [("png", png.into_inner()), ("txt", caption)] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, format!("{sample}.{ending}"), &*bytes)
+                .unwrap();
+        }
+    }
+    tar.into_inner().unwrap()
+}
+
+#[cfg(feature = "remote")]
+#[test]
+fn a_look_at_shards_on_servers() {
+    let folder = Folder::new();
+    folder.write("local/0.tar", shard());
+    folder.write("local/1.tar", shard());
+    let server = TestServer::new(&[("web/0.tar", shard()), ("web/1.tar", shard())]);
+    let url = format!("{}/web", server.url());
+    let s3 = [
+        ("AWS_ENDPOINT", &*server.url()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let gs = [
+        ("GOOGLE_BASE_URL", &*server.url()),
+        ("GOOGLE_ALLOW_HTTP", "true"),
+        ("GOOGLE_SKIP_SIGNATURE", "true"),
+    ];
+    let local = folder
+        .success(&["data", "inspect", "local/{0..1}.tar"])
+        .replace("local/{0..1}.tar", "SOURCE");
+    server.fail("web/0.tar", Fault::Status(503), 1);
+    server.fail("web/1.tar", Fault::Cut, 1);
+    let sources: [(&[(&str, &str)], String); 3] = [
+        (&[], format!("{url}/{{0..1}}.tar")),
+        (&s3, "s3://web/*.tar".to_owned()),
+        (&gs, "gs://web/*.tar".to_owned()),
+    ];
+    for (vars, source) in sources {
+        let outcome = folder.twinflame_with(vars, &["data", "inspect", &source]);
+        assert!(outcome.succeeded, "{source}: {}", outcome.stderr);
+        assert_eq!(outcome.stdout.replace(&source, "SOURCE"), local);
+    }
+    // Of a signed URL the ending is no `.tar`.
+    let signed = folder.success(&["data", "inspect", &format!("{url}/0.tar?X-Amz-Signature=0123")]);
+    assert!(signed.contains(": 3 samples\n"), "{signed}");
+}
+
+#[cfg(feature = "remote")]
+#[test]
+fn mistakes_with_servers() {
+    let folder = Folder::new();
+    let server = TestServer::new(&[("web/0.tar", shard())]);
+    let portable = |text: &str| text.replace(&server.url(), "http://HOST");
+    let inspect =
+        |pattern: &str| portable(&folder.failure(&["data", "inspect", &format!("{}/web/{pattern}", server.url())]));
+    assert_snapshot!(inspect("*.tar"), @"");
+    assert_snapshot!(inspect("1.tar"), @"");
+    let none = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let shards = [("AWS_METADATA_ENDPOINT", &*format!("http://{none}"))];
+    let outcome = folder.twinflame_with(&shards, &["data", "inspect", "s3://bucket/*.tar"]);
+    let told = portable(&outcome.stderr).replace(&none.to_string(), "METADATA");
+    assert_snapshot!(told, @"");
+}
