@@ -153,8 +153,18 @@ impl Index {
     pub(super) fn find(&self, shard: &Shard) -> Result<Found, DataError> {
         let stat = match shard.stat() {
             Ok(stat) => stat,
-            // The same error as without an index.
-            Err(_) => return Ok(Found::read(shard, &self.config, None)),
+            // Asking again would take the same time once more.
+            Err(error) => {
+                return Ok(Found {
+                    entries: Vec::new(),
+                    scan: Scan {
+                        faulty: Vec::new(),
+                        broken: Some(error.to_string()),
+                        unread: true,
+                    },
+                    record: None,
+                });
+            }
         };
         let name = shard.name();
         let known = self

@@ -133,6 +133,10 @@ impl Stores {
     }
 
     fn s3(&self, bucket: &str) -> Result<Arc<dyn ObjectStore>, String> {
+        self.http_is_meant(
+            &["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"],
+            "AWS_ALLOW_HTTP",
+        )?;
         let mut builder = AmazonS3Builder::new()
             .with_client_options(self.options())
             .with_retry(once())
@@ -150,6 +154,7 @@ impl Stores {
     }
 
     fn gs(&self, bucket: &str) -> Result<Arc<dyn ObjectStore>, String> {
+        self.http_is_meant(&["GOOGLE_BASE_URL"], "GOOGLE_ALLOW_HTTP")?;
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_client_options(self.options())
             .with_retry(once())
@@ -171,6 +176,17 @@ impl Stores {
         let ours = self.vars.iter().filter(|(name, _)| name.starts_with(prefix));
         ours.filter_map(|(name, value)| Some((name.to_lowercase().parse().ok()?, &**value)))
             .collect()
+    }
+
+    /// An error if a variable names a server without encryption and `switch` does not allow that.
+    fn http_is_meant(&self, names: &[&str], switch: &str) -> Result<(), String> {
+        let plain = |(name, value): &&(String, String)| names.contains(&&**name) && value.starts_with("http://");
+        match self.vars.iter().find(plain).filter(|_| !self.switched_on(switch)) {
+            Some((name, value)) => Err(format!(
+                "{name} = {value} is not encrypted: set {switch}=true if that is meant"
+            )),
+            None => Ok(()),
+        }
     }
 
     fn switched_on(&self, name: &str) -> bool {

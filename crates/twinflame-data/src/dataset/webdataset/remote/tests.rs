@@ -331,4 +331,11 @@ fn missing_credentials_are_an_error_at_once() {
     let absent = stores(&[("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/a.json")]);
     let error = { absent }.objects("gs://bucket/a.tar").unwrap_err();
     assert!(error.contains("/nowhere/a.json"), "{error}");
+    let plain = stores(&[("AWS_ENDPOINT", "http://minio:9000")])
+        .objects("s3://bucket/a.tar")
+        .unwrap_err();
+    assert_eq!(
+        plain,
+        "AWS_ENDPOINT = http://minio:9000 is not encrypted: set AWS_ALLOW_HTTP=true if that is meant"
+    );
 }
