@@ -88,13 +88,10 @@ impl WebDatasetSource {
         ask_servers(&shards)?;
         let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
         let mut records: Vec<(String, Option<Record>)> = Vec::new();
+        let find = |shard| find(shard, config, index.as_ref());
         for shards in shards.chunks(SHARDS_AT_ONCE) {
-            let find = |shard: &Shard| match &index {
-                Some(index) => index.find(shard),
-                None => Ok(Found::read(shard, config, None)),
-            };
             let found = in_threads(threads.as_ref(), || {
-                shards.par_iter().map(find).collect::<Result<Vec<_>, _>>()
+                shards.par_iter().map(&find).collect::<Result<Vec<_>, _>>()
             })?;
             for (shard, found) in shards.iter().zip(found) {
                 starts.push(entries.len());
@@ -103,12 +100,7 @@ impl WebDatasetSource {
                 let name = shard.name();
                 add_to(&mut report, &name, found.scan);
                 records.push((name, found.record));
-                if report.skipped.len() > config.max_skipped {
-                    return Err(DataError::TooManySkipped {
-                        max_skipped: config.max_skipped,
-                        report: Box::new(report),
-                    });
-                }
+                within_budget(&report, config)?;
             }
         }
         if let Some(index) = &index {
@@ -209,6 +201,23 @@ fn ask_servers(shards: &[Shard]) -> Result<(), DataError> {
         }
     }
     Ok(())
+}
+
+fn find(shard: &Shard, config: &WebDatasetConfig, index: Option<&Index>) -> Result<Found, DataError> {
+    match index {
+        Some(index) => index.find(shard),
+        None => Ok(Found::read(shard, config, None)),
+    }
+}
+
+fn within_budget(report: &OpenReport, config: &WebDatasetConfig) -> Result<(), DataError> {
+    match report.skipped.len() > config.max_skipped {
+        true => Err(DataError::TooManySkipped {
+            max_skipped: config.max_skipped,
+            report: Box::new(report.clone()),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Reports what is wrong in a shard.

@@ -117,19 +117,7 @@ impl TestServer {
 
     /// `None` closes the connection.
     fn answer(&self, request: &Request, stream: &TcpStream) -> Option<()> {
-        let (fault, file, signed) = {
-            let mut state = self.state();
-            let range = request
-                .range
-                .map_or_else(String::new, |(first, last)| format!(" {first}-{last}"));
-            state.log.push(format!("{} {}{range}", request.method, request.path));
-            let waiting = |(path, _, times): &&mut (String, Fault, usize)| *path == request.path && *times > 0;
-            let fault = state.faults.iter_mut().find(waiting).map(|(_, fault, times)| {
-                *times = times.saturating_sub(1);
-                fault.clone()
-            });
-            (fault, state.files.get(&request.path).cloned(), state.signed)
-        };
+        let (fault, file, signed) = self.look_up(request);
         if signed && !request.authorization.starts_with("AWS4-HMAC-SHA256 Credential=") {
             return send(stream, 403, "", b"<Error><Code>AccessDenied</Code></Error>", 0);
         }
@@ -183,6 +171,21 @@ impl TestServer {
             }
             _ => send(stream, status, &headers, body, 0),
         }
+    }
+
+    /// Notes a request; the fault that it meets, the file, and whether it had to be signed.
+    fn look_up(&self, request: &Request) -> (Option<Fault>, Option<Vec<u8>>, bool) {
+        let mut state = self.state();
+        let range = request
+            .range
+            .map_or_else(String::new, |(first, last)| format!(" {first}-{last}"));
+        state.log.push(format!("{} {}{range}", request.method, request.path));
+        let waiting = |(path, _, times): &&mut (String, Fault, usize)| *path == request.path && *times > 0;
+        let fault = state.faults.iter_mut().find(waiting).map(|(_, fault, times)| {
+            *times = times.saturating_sub(1);
+            fault.clone()
+        });
+        (fault, state.files.get(&request.path).cloned(), state.signed)
     }
 
     /// S3's list, two names a page.
