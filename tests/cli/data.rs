@@ -121,7 +121,7 @@ fn mistakes_about_shards() {
     assert_snapshot!(failure("shards/{0..2}.tar", "max_skipped = 1\n"), @"error: more than max_skipped = 1 shards and samples cannot be used: 22 samples, broken shards: 1 (shards/2.tar: the file is cut short, inside 023.png), samples without a caption: 1 (shards/1.tar, 010: no member ends in .txt: it has .png). Mend them or raise max_skipped");
     assert_snapshot!(failure("elsewhere/0.tar", ""), @"error: no usable sample in elsewhere/0.tar: 0 samples, broken shards: 1 (elsewhere/0.tar: No such file or directory (os error 2))");
     assert_snapshot!(failure("shards/0.tar", "caption_key = \"json\"\n"), @"error: no usable sample in shards/0.tar: 0 samples, samples without a caption: 8 (shards/0.tar, 000: no member ends in .json: it has .png, .txt; shards/0.tar, 001: no member ends in .json: it has .png, .txt; shards/0.tar, 002: no member ends in .json: it has .png, .txt; shards/0.tar, 003: no member ends in .json: it has .png, .txt; shards/0.tar, 004: no member ends in .json: it has .png, .txt; …)");
-    assert_snapshot!(failure("shards/0.tar", "captions_key = \"json\"\n"), @"error: data.toml: unknown field `captions_key`, expected one of `shards`, `image_keys`, `caption_key`, `caption_field`, `max_skipped`, `index`, `timeout_seconds`, `retries`, `caption_noise`");
+    assert_snapshot!(failure("shards/0.tar", "captions_key = \"json\"\n"), @"error: data.toml: unknown field `captions_key`, expected one of `shards`, `image_keys`, `caption_key`, `caption_field`, `max_skipped`, `keep`, `groups`, `caption_noise`");
 }
 
 /// A run over shards says what it leaves out, and is the same whatever the number of workers.
@@ -158,12 +158,60 @@ fn training_on_shards() {
     let losses = |outcome: &crate::run::Outcome| -> Vec<String> {
         let lines = outcome.stdout.lines().filter(|line| line.contains("  epoch "));
         lines
-            .map(|line| line.split("  speed").next().unwrap().to_owned())
+            .map(|line| {
+                line.split("  speed")
+                    .next()
+                    .unwrap()
+                    .split("  left")
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            })
             .collect()
     };
     let [one, two] = [train("one", "0"), train("two", "3")].map(|outcome| losses(&outcome));
     assert_eq!(one.len(), 6, "{one:?}");
     assert_eq!(one, two);
+}
+
+/// Shards and a Parquet file in stated proportions; what an epoch is, is told.
+#[test]
+fn training_on_a_mixture_with_parquet() {
+    let folder = shards();
+    let parquet = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/parquet/hugging_face.parquet"
+    );
+    std::fs::copy(parquet, folder.path().join("hf.parquet")).unwrap();
+    let inspected = folder.success(&["data", "inspect", "hf.parquet"]);
+    assert_snapshot!(inspected.lines().next().unwrap(), @"hf.parquet: 7 samples");
+    let recipe = folder.success(&["recipes", "show", "tiny"]);
+    let (before, data) = recipe.split_once("[data.train]\n").unwrap();
+    let (_, after) = data.split_once("\n[").unwrap();
+    let mixture = |parquet: &str, per_epoch: usize| {
+        let sources = format!(
+            "[data.train.sources.hf]\nkind = \"parquet\"\nshards = \"{parquet}\"\nweight = 1\n\
+             [data.train.sources.tars]\nkind = \"webdataset\"\nshards = \"shards/0.tar\"\nweight = 3\n"
+        );
+        let train = format!("[data.train]\nkind = \"mixture\"\nsamples_per_epoch = {per_epoch}\n{sources}");
+        folder.write("mixture.toml", format!("{before}{train}\n[{after}"));
+        vec![
+            "train",
+            "mixture.toml",
+            "--device=cpu",
+            "--plain",
+            "--set=run.num_steps=4",
+            "--set=loader.batch_size=8",
+            "--set=task.micro_batch_size=8",
+        ]
+    };
+    let trained = folder.success(&mixture("hf.parquet", 18));
+    assert_snapshot!(trained.lines().find(|line| line.starts_with("an epoch")).unwrap(), @"an epoch is 10 batches of 8 as loader.batches_per_epoch says; 18 samples fill 2, each time hf 4 of 7, tars 12 of 8; the 2 that fill no batch are not drawn");
+    let refused = |arguments: &[&str]| folder.failure(arguments).lines().last().unwrap().to_owned();
+    assert_snapshot!(refused(&mixture("*.pq", 18)), @"error: data.train: sources.hf: shards, *.pq: it matches no file");
+    assert_snapshot!(refused(&mixture("hf.parquet", 7)), @"error: loader.batch_size = 8 but an epoch of the training data has 7 samples, so there is no full batch; lower batch_size to at most 7");
+    folder.write("cut.parquet", &std::fs::read(parquet).unwrap()[..900]);
+    assert_snapshot!(refused(&mixture("cut.parquet", 18)), @"error: data.train: sources.hf: cut.parquet: no Parquet file, or one that is cut short: Parquet error: Invalid Parquet file. Corrupt footer");
 }
 
 #[test]

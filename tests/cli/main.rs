@@ -10,6 +10,7 @@
 )]
 
 mod data;
+mod dedup;
 mod errors;
 mod eval;
 mod export;

@@ -61,6 +61,8 @@ fn a_run_ends_with_its_folder_and_can_be_resumed_by_it() {
         text.contains("training tiny for 4 steps") && text.contains("step      4/4"),
         "{text}"
     );
+    let epoch = "an epoch is 3 batches of 8 as loader.batches_per_epoch says; a pass over 1394 samples fills 174";
+    assert!(text.contains(epoch), "{text}");
     assert!(text.contains("runs/tiny-1"), "{text}");
     for file in [
         "recipe.toml",
@@ -163,6 +165,38 @@ fn a_killed_run_leaves_a_checkpoint_that_continues() {
     assert!(text.contains(&format!("trained {} steps", done + 2)), "{text}");
 }
 
+#[test]
+fn a_run_that_was_stopped_before_it_was_tested_is_tested_when_resumed() {
+    let folder = Folder::new();
+    folder.success(&train(&["--set=run.num_steps=2"]));
+    let figures = folder.path().join("runs/tiny-1/eval.json");
+    let sets = || {
+        let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&figures).unwrap()).unwrap();
+        json["sets"].clone()
+    };
+    let before = sets();
+    fs::remove_file(&figures).unwrap();
+    let text = folder.success(&["train", "--resume", "runs/tiny-1", "--device", "cpu"]);
+    assert!(text.contains("is trained but was not tested"), "{text}");
+    assert_eq!(sets(), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_output_on_a_full_disk_is_an_error_and_no_panic() {
+    let folder = Folder::new();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_twinflame"))
+        .args(["recipes"])
+        .current_dir(folder.path())
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_snapshot!(message, @"error: failed printing to stdout: No space left on device (os error 28)");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_says_how_to_continue() {
@@ -220,7 +254,7 @@ fn mistakes_in_a_recipe() {
     error: cannot read the recipe no/such.toml
       because: No such file or directory (os error 2)
     ");
-    assert_snapshot!(folder.failure(&["train", "tiny", "--set", "run.num_stpes=5"]), @"error: --set run.num_stpes=5: run.num_stpes: unknown field `num_stpes`, expected one of `num_epochs`, `num_steps`, `valid_every_epochs`, `save_every_epochs`, `save_every_steps`, `keep_last`, `log_every_steps`, `best`, `stop_after_validations`; did you mean `num_steps`?");
+    assert_snapshot!(folder.failure(&["train", "tiny", "--set", "run.num_stpes=5"]), @"error: --set run.num_stpes=5: run.num_stpes: unknown field `num_stpes`, expected one of `num_epochs`, `num_steps`, `valid_every_epochs`, `save_every_epochs`, `save_every_steps`, `save_every_minutes`, `keep_last`, `log_every_steps`, `best`, `stop_after_validations`; did you mean `num_steps`?");
     folder.write(
         "mine.toml",
         folder

@@ -10,5 +10,6 @@ mod backends;
 mod overfit;
 mod resume;
 mod runs;
+mod saved;
 mod start;
 mod stop;

@@ -6,12 +6,14 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use twinflame::train::recipe::ResolvedRecipe;
 use twinflame::train::run::{self, Outcome, RunFolder};
 use twinflame_tests::device;
 
-use crate::runs::{logged, options, recipe, record, stopped};
+use crate::runs::{logged, options, recipe, stopped};
+use crate::saved::{assert_same, record};
 
 /// Four epochs of three batches, a checkpoint after every second step and every epoch.
 const SHORT: [&str; 6] = [
@@ -33,34 +35,9 @@ fn albef() -> ResolvedRecipe {
     recipe("tiny-albef", &[&SHORT[..], &set].concat())
 }
 
-/// Fails unless two runs have trained to the same bits: parameters, running statistics, averaged weights, momentum
-/// encoders, queue and its pointer, moments, position in the schedule, and everything that was logged.
-fn assert_same(found: &Path, expected: &Path, what: &str) {
-    for split in ["train", "valid"] {
-        let lines = [found, expected].map(|run| logged(run, split));
-        assert_eq!(lines[0].len(), lines[1].len(), "{what}");
-        for (found, expected) in lines[0].iter().zip(&lines[1]) {
-            assert_eq!(found, expected, "{what}");
-        }
-    }
-    for (file, holds) in [
-        ("model.bpk", "model."),
-        ("optim.bpk", "moment"),
-        ("scheduler.bpk", "step"),
-    ] {
-        let [found, expected] = [found, expected].map(|run| record(run, 12, file));
-        assert!(
-            expected.keys().any(|key| key.contains(holds)),
-            "{file}: {:?}",
-            expected.keys()
-        );
-        let differ: Vec<&String> = expected
-            .keys()
-            .chain(found.keys())
-            .filter(|key| found.get(*key) != expected.get(*key))
-            .collect();
-        assert!(differ.is_empty(), "{what}, {file}: {differ:?}");
-    }
+fn state(run: &Path, step: usize) -> Value {
+    let text = fs::read_to_string(run.join(format!("checkpoints/step-{step:08}/state.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -96,7 +73,7 @@ fn assert_a_killed_run_continues(recipe: &ResolvedRecipe, holds: &[&str]) {
         }
         let resumed = run::resume(&killed, &device(), &options(&parent)).unwrap();
         assert_eq!((resumed.step, resumed.outcome), (12, Outcome::Finished));
-        assert_same(&killed, &straight.run_dir, &format!("killed after step {step}"));
+        assert_same(&killed, &straight.run_dir, 12, &format!("killed after step {step}"));
         assert_eq!(resumed.best, straight.best);
         assert_eq!(resumed.pairs_seen, straight.pairs_seen);
     }
@@ -114,7 +91,7 @@ fn assert_an_interrupted_run_continues(recipe: &ResolvedRecipe) {
     let last = run::resume(&first.run_dir, &device(), &options(&parent)).unwrap();
     assert_eq!((last.step, last.outcome), (12, Outcome::Finished));
 
-    assert_same(&first.run_dir, &straight.run_dir, "interrupted twice");
+    assert_same(&first.run_dir, &straight.run_dir, 12, "interrupted twice");
 }
 
 #[test]
@@ -156,4 +133,72 @@ fn a_run_stopped_at_the_end_of_an_epoch_still_validates_it() {
     let validations = logged(&stopped.run_dir, "valid");
     let validated: Vec<u64> = validations.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(validated, [1, 2]);
+}
+
+#[test]
+fn a_validation_whose_checkpoint_was_not_yet_written_is_done_and_logged_once() {
+    let parent = TempDir::new().unwrap();
+    let straight = run::train(&clip(), &device(), &options(&parent)).unwrap();
+    // Both end an epoch, 12 the run too: each is saved before its validation and again after it.
+    for step in [6, 12] {
+        let killed = parent.path().join(format!("killed-{step}"));
+        copy(&straight.run_dir, &killed);
+        for checkpoint in RunFolder::open(&killed).unwrap().checkpoints(1).list().unwrap() {
+            if checkpoint.state.step > step {
+                fs::remove_dir_all(checkpoint.dir).unwrap();
+            }
+        }
+        let mut before = state(&killed, step);
+        let earlier = state(&killed, step - 2);
+        for key in ["best", "validations_since_best"] {
+            before[key] = earlier[key].clone();
+        }
+        before["epoch"] = (step / 3 - 1).into();
+        before["batch"] = 3.into();
+        before["finished"] = false.into();
+        let file = killed.join(format!("checkpoints/step-{step:08}/state.json"));
+        fs::write(file, before.to_string()).unwrap();
+        let resumed = run::resume(&killed, &device(), &options(&parent)).unwrap();
+        assert_eq!((&resumed.best, &resumed.outcome), (&straight.best, &Outcome::Finished));
+        assert_same(
+            &killed,
+            &straight.run_dir,
+            12,
+            &format!("killed after the validation of step {step}"),
+        );
+    }
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_begins_again() {
+    let parent = TempDir::new().unwrap();
+    let straight = run::train(&clip(), &device(), &options(&parent)).unwrap();
+    let killed = parent.path().join("killed");
+    copy(&straight.run_dir, &killed);
+    fs::remove_dir_all(killed.join("checkpoints")).unwrap();
+    let resumed = run::resume(&killed, &device(), &options(&parent)).unwrap();
+    assert_eq!((resumed.step, resumed.outcome), (12, Outcome::Finished));
+    assert_same(&killed, &straight.run_dir, 12, "killed before the first checkpoint");
+}
+
+#[test]
+fn when_a_run_saves_does_not_change_what_it_computes() {
+    let parent = TempDir::new().unwrap();
+    let trained = |minutes: Option<f64>| {
+        let mut recipe = clip();
+        recipe.recipe.run.save_every_steps = None;
+        recipe.recipe.run.save_every_epochs = 100;
+        recipe.recipe.run.save_every_minutes = minutes;
+        run::train(&recipe, &device(), &options(&parent)).unwrap().run_dir
+    };
+    let saved = |run: &Path| -> Vec<usize> {
+        let checkpoints = RunFolder::open(run).unwrap().checkpoints(1).list().unwrap();
+        checkpoints.iter().map(|checkpoint| checkpoint.state.step).collect()
+    };
+    let seldom = trained(None);
+    let with_a_huge_interval = trained(Some(1e9));
+    assert_eq!(saved(&with_a_huge_interval), saved(&seldom));
+    let at_every_step = trained(Some(1e-9));
+    assert_eq!(saved(&at_every_step), (1..=12).collect::<Vec<_>>());
+    assert_same(&at_every_step, &seldom, 12, "saved at every step");
 }

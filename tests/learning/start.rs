@@ -6,7 +6,8 @@ use tempfile::TempDir;
 use twinflame::train::run::{self, Outcome, RunError};
 use twinflame_tests::device;
 
-use crate::runs::{options, recipe, record, stopped};
+use crate::runs::{options, recipe, stopped};
+use crate::saved::record;
 
 #[test]
 fn a_run_starts_from_the_weights_of_another_and_goes_on_without_it() {

@@ -120,3 +120,26 @@ fn a_run_that_no_longer_improves_stops_early_and_keeps_its_best_checkpoint() {
     assert_eq!(best.checkpoint.state.step, 1);
     assert_eq!(run::load(&stopped.run_dir, &device()).unwrap().checkpoint.state.step, 3);
 }
+
+#[test]
+fn a_run_that_stopped_early_has_stopped() {
+    let parent = TempDir::new().unwrap();
+    let set = [
+        "optim.lr=0.0",
+        "task.targets=diagonal",
+        "run.num_steps=10",
+        "run.stop_after_validations=1",
+        "run.best=loss",
+        "loader.batches_per_epoch=1",
+        "loader.batch_size=8",
+        "task.micro_batch_size=8",
+    ];
+    let stopped = run::train(&recipe(&set), &device(), &options(&parent)).unwrap();
+    assert_eq!(stopped.outcome, Outcome::StoppedEarly);
+    let error = run::resume(&stopped.run_dir, &device(), &options(&parent)).unwrap_err();
+    assert!(matches!(error, RunError::NoBetter { validations: 1, .. }), "{error}");
+    assert!(
+        error.to_string().contains("raise run.stop_after_validations in "),
+        "{error}"
+    );
+}

@@ -208,6 +208,15 @@ fn an_epoch_of_shards_has_every_sample_once() {
             }
             let samples = |epoch: &[Content]| epoch.iter().flat_map(|batch| batch.samples.clone()).collect::<Vec<_>>();
             assert_ne!(samples(&epochs[0]), samples(&epochs[1]));
+            // Three processes: the same number of batches each, together every sample at most once.
+            let ranks = (0..3).filter_map(|rank| loader.for_rank(rank, 3).ok());
+            let epochs_of_ranks: Vec<Vec<Content>> =
+                ranks.map(|rank| batches(&rank, 1, 0, rank.num_batches())).collect();
+            let num_batches = num_samples / batch_size / 3;
+            assert!(epochs_of_ranks.iter().all(|epoch| epoch.len() == num_batches));
+            let dealt: Vec<usize> = epochs_of_ranks.iter().flat_map(|epoch| samples(epoch)).collect();
+            assert_eq!(dealt.len(), 3 * num_batches * batch_size, "{num_shards} shards");
+            assert_eq!(dealt.iter().collect::<HashSet<_>>().len(), dealt.len());
             // From the middle of an epoch on, as a resumed run does.
             let middle = loader.num_batches() / 2;
             assert_eq!(batches(&loader, 1, middle, 1)[0], epochs[1][middle]);

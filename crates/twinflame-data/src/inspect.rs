@@ -109,6 +109,17 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+impl Unreadable {
+    pub(crate) fn new(source: &dyn Source, index: usize, error: &SampleError) -> Self {
+        let (sample, reason) = (source.name(index), error.to_string());
+        let reason = reason
+            .strip_prefix(&format!("{sample}: "))
+            .map(str::to_owned)
+            .unwrap_or(reason);
+        Self { sample, reason }
+    }
+}
+
 /// Where a caption comes first, and how many samples have it.
 #[derive(Clone, Copy)]
 struct Occurrence {
@@ -220,12 +231,7 @@ impl Inspection {
 
     fn unreadable(&mut self, source: &dyn Source, index: usize, error: &SampleError) {
         self.bad.add(index, error.reason(), || error.to_string());
-        let (sample, reason) = (source.name(index), error.to_string());
-        let reason = reason
-            .strip_prefix(&format!("{sample}: "))
-            .map(str::to_owned)
-            .unwrap_or(reason);
-        self.unreadable.push(Unreadable { sample, reason });
+        self.unreadable.push(Unreadable::new(source, index, error));
     }
 }
 

@@ -6,7 +6,7 @@
 //! - [`tokenizer`], [`caption`]: texts to ids, and which text of a picture a training step shows
 //! - [`loader`]: worker threads that turn samples into [`ImageTextBatch`]es, in an order and with an augmentation that
 //!   depend on the seed, the pass over the data and the sample index alone
-//! - [`report`]: what was found wrong with the data; [`mod@inspect`]: a look at it before training; [`mod@curate`]: which pairs to take;
+//! - [`report`]: what was found wrong with the data; [`mod@inspect`]: a look at it before training; [`mod@curate`], [`mod@dedup`]: which pairs to take;
 //!   [`shard`]: any source as tar shards
 //!
 //! Nothing here touches a device: images stay `u8` and captions become ids; the training task uploads them.
@@ -16,6 +16,7 @@ pub mod caption;
 pub mod curate;
 pub mod dataset;
 pub mod decode;
+pub mod dedup;
 pub mod inspect;
 pub mod loader;
 pub mod report;

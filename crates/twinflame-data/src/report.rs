@@ -61,6 +61,8 @@ pub struct OpenReport {
     pub bad_captions: Tally,
     /// Samples with two members of one name.
     pub twice_named: Tally,
+    /// Samples that a list of the configuration names and its shards lack.
+    pub not_found: Tally,
     /// Every sample and shard that was left out, for sources of shards, whose budget bounds it.
     pub skipped: Vec<Skipped>,
 }
@@ -79,27 +81,67 @@ pub struct Skipped {
 impl OpenReport {
     /// Whether nothing was found.
     pub fn is_clean(&self) -> bool {
-        self.tallies().iter().all(|(_, tally)| tally.count == 0)
+        self.tallies().iter().all(|tally| tally.count == 0)
     }
 
-    fn tallies(&self) -> [(&'static str, &Tally); 8] {
+    /// Counts what opening a part found, called `name`.
+    pub(crate) fn join(&mut self, name: &str, part: &Self) {
+        self.num_samples += part.num_samples;
+        for (all, tally) in self.tallies_mut().into_iter().zip(part.tallies()) {
+            let room = MAX_NAMED.saturating_sub(all.named.len());
+            all.count += tally.count;
+            all.named
+                .extend(tally.named.iter().take(room).map(|case| format!("{name}: {case}")));
+        }
+        self.skipped.extend(part.skipped.iter().cloned());
+    }
+
+    fn tallies_mut(&mut self) -> [&mut Tally; KINDS.len()] {
         [
-            ("missing image files", &self.missing_files),
-            ("empty captions", &self.empty_captions),
-            ("ids given to several image files", &self.duplicate_ids),
-            ("broken shards", &self.broken_files),
-            ("samples without an image", &self.no_image),
-            ("samples without a caption", &self.no_caption),
-            ("unreadable captions", &self.bad_captions),
-            ("samples with two members of one name", &self.twice_named),
+            &mut self.missing_files,
+            &mut self.empty_captions,
+            &mut self.duplicate_ids,
+            &mut self.broken_files,
+            &mut self.no_image,
+            &mut self.no_caption,
+            &mut self.bad_captions,
+            &mut self.twice_named,
+            &mut self.not_found,
+        ]
+    }
+
+    fn tallies(&self) -> [&Tally; KINDS.len()] {
+        [
+            &self.missing_files,
+            &self.empty_captions,
+            &self.duplicate_ids,
+            &self.broken_files,
+            &self.no_image,
+            &self.no_caption,
+            &self.bad_captions,
+            &self.twice_named,
+            &self.not_found,
         ]
     }
 }
 
+/// What the tallies of an [`OpenReport`] count, in their order.
+const KINDS: [&str; 9] = [
+    "missing image files",
+    "empty captions",
+    "ids given to several image files",
+    "broken shards",
+    "samples without an image",
+    "samples without a caption",
+    "unreadable captions",
+    "samples with two members of one name",
+    "listed samples that the shards lack",
+];
+
 impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} samples", self.num_samples)?;
-        for (what, tally) in self.tallies().into_iter().filter(|(_, tally)| tally.count > 0) {
+        for (what, tally) in KINDS.iter().zip(self.tallies()).filter(|(_, tally)| tally.count > 0) {
             write!(f, ", {what}: {tally}")?;
         }
         Ok(())

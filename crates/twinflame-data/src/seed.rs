@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     Scene = 5,
     /// Whether a pair is kept for a query.
     Curation = 7,
+    /// Image ids of a part of a mixture.
+    Part = 8,
     /// Which pairs of emoji no training scene has.
     HeldOutPair = 6,
 }

@@ -16,11 +16,12 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use self::matcher::{Matcher, space};
-use self::records::{Record, for_each_line};
+use self::records::for_each_line;
 use crate::dataset::DataError;
 use crate::seed::{Purpose, derive};
 
 pub use self::records::CaptionFile;
+pub(crate) use self::records::Record;
 
 /// Pairs that are matched together: what memory grows with.
 const PAIRS_AT_ONCE: usize = 8192;

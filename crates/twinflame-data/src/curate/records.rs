@@ -37,9 +37,9 @@ pub enum CaptionFile {
 
 /// A pair: what is written if it is kept, and its captions.
 #[derive(Debug)]
-pub(super) struct Record {
-    pub(super) raw: Vec<u8>,
-    pub(super) captions: Vec<String>,
+pub(crate) struct Record {
+    pub(crate) raw: Vec<u8>,
+    pub(crate) captions: Vec<String>,
 }
 
 impl CaptionFile {
@@ -71,7 +71,7 @@ impl CaptionFile {
     ///
     /// # Errors
     /// A file that cannot be read, a column that is not there, a line that is none.
-    pub(super) fn for_each(&self, mut act: impl FnMut(Record) -> Result<(), CurateError>) -> Result<u64, CurateError> {
+    pub(crate) fn for_each(&self, mut act: impl FnMut(Record) -> Result<(), CurateError>) -> Result<u64, CurateError> {
         match self {
             Self::Lines(path) => for_each_line(path, |_, line| {
                 let captions = vec![line.clone()];
@@ -123,7 +123,7 @@ impl CaptionFile {
     }
 
     /// What precedes the pairs in a file of this kind: the header of a table.
-    pub(super) fn header(&self) -> Result<Vec<u8>, CurateError> {
+    pub(crate) fn header(&self) -> Result<Vec<u8>, CurateError> {
         let Self::Table { path, separator, .. } = self else {
             return Ok(Vec::new());
         };

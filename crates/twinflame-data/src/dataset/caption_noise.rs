@@ -171,6 +171,10 @@ impl Source for NoisyCaptions {
         self.source.shard_starts()
     }
 
+    fn row(&self, index: usize) -> usize {
+        self.source.row(index)
+    }
+
     fn name(&self, index: usize) -> String {
         self.source.name(index)
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CaptionNoise, DataError, EmojiConfig, EmojiSource, FolderConfig, JsonConfig, NoisyCaptions, ScenesConfig,
-    ScenesSource, Source, WebDatasetConfig,
+    CaptionNoise, DataError, EmojiConfig, EmojiSource, FolderConfig, JsonConfig, MixtureConfig, NoisyCaptions,
+    ParquetConfig, ScenesConfig, ScenesSource, Source, WebDatasetConfig,
 };
 
-/// A data set as recipes describe it: `kind = "emoji" | "emoji-scenes" | "folder" | "json" | "webdataset"` with the keys of that kind.
+/// A data set as recipes describe it: `kind = "emoji" | "emoji-scenes" | "folder" | "json" | "webdataset" | "parquet" | "mixture"` with the keys of that kind.
 ///
 /// Paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,10 @@ pub enum DataConfig {
     Json(JsonConfig),
     /// Tar shards.
     WebDataset(WebDatasetConfig),
+    /// Parquet files.
+    Parquet(ParquetConfig),
+    /// Several of these.
+    Mixture(MixtureConfig),
 }
 
 impl DataConfig {
@@ -42,6 +46,8 @@ impl DataConfig {
             Self::Folder(config) => Arc::new(config.open()?),
             Self::Json(config) => Arc::new(config.open()?),
             Self::WebDataset(config) => Arc::new(config.open()?),
+            Self::Parquet(config) => Arc::new(config.open()?),
+            Self::Mixture(config) => Arc::new(config.open()?),
         };
         if noise.is_none() {
             return Ok(source);
@@ -57,6 +63,9 @@ impl DataConfig {
             Self::Folder(config) => config.caption_noise,
             Self::Json(config) => config.caption_noise,
             Self::WebDataset(config) => config.caption_noise,
+            Self::Parquet(config) => config.caption_noise,
+            // Each of its sources has its own.
+            Self::Mixture(_) => CaptionNoise::default(),
         }
     }
 }
@@ -116,7 +125,7 @@ mod tests {
             ),
             (
                 r#"{"kind": "csv"}"#,
-                "unknown variant `csv`, expected one of `emoji`, `emoji-scenes`, `folder`, `json`, `webdataset`",
+                "unknown variant `csv`, expected one of `emoji`, `emoji-scenes`, `folder`, `json`, `webdataset`, `parquet`, `mixture`",
             ),
             (r#"{"kind": "folder"}"#, "missing field `path`"),
             (

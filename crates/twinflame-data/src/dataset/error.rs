@@ -1,5 +1,6 @@
 //! Errors of opening a source and of reading one sample.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -118,6 +119,16 @@ pub enum DataError {
         /// What is wrong.
         message: String,
     },
+    /// A list of samples that fits none of the shards.
+    #[error("{key} = {list:?}: {message}")]
+    SampleList {
+        /// Key of the configuration.
+        key: &'static str,
+        /// The list.
+        list: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// `paths` of a JSON source is empty.
     #[error("paths is empty: list at least one JSON file")]
     NoPaths,
@@ -154,7 +165,7 @@ pub enum DataError {
     #[error("{key} = {value}: {expected}")]
     Setting {
         /// Key of the configuration.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// Value found.
         value: String,
         /// What would be right.
@@ -182,6 +193,33 @@ pub enum DataError {
     /// A caption mix that cannot be drawn from.
     #[error(transparent)]
     Captions(#[from] CaptionMixError),
+    /// A Parquet file that cannot be read.
+    #[error("{}: {message}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A source of a mixture that cannot be opened.
+    #[error("sources.{name}: {source}")]
+    Part {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<DataError>,
+    },
+    /// A source whose samples come in groups.
+    #[error(
+        "sources.{name}: {num_together} of its samples belong together in a batch (counterparts = true), which a mixture cannot \
+         promise; set it to false"
+    )]
+    PartTogether {
+        /// Its name.
+        name: String,
+        /// Samples that belong together.
+        num_together: usize,
+    },
     /// A damaged embedded file: a broken build, not a user's mistake.
     #[error("the embedded {file} is damaged: {message}")]
     Embedded {
@@ -211,6 +249,9 @@ pub enum SampleError {
         /// Cause.
         source: DecodeError,
     },
+    /// A row of a table that cannot be read again.
+    #[error(transparent)]
+    Row(DataError),
     /// A caption that is not as it was when the source was opened.
     #[error("{name}: {message}")]
     Caption {
@@ -238,7 +279,7 @@ impl SampleError {
         match self {
             Self::Read { .. } => "cannot read file",
             Self::Decode { source, .. } => source.reason(),
-            Self::Caption { .. } => "unreadable caption",
+            Self::Row(_) | Self::Caption { .. } => "unreadable caption",
             Self::Embedded(_) => "damaged embedded image",
             Self::Panicked { .. } => "decoder panicked",
         }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::folder::{text_of, texts_of};
-use super::listed::{ListedBuilder, Row};
+use super::listed::{ListedBuilder, Place, Row, Rows};
+use super::table::{text_of, texts_of};
 use super::{CaptionNoise, DataError, ListedSource};
 
 /// One or more JSON files, each a list of `{image, caption, image_id?}` where `caption` is a text or a list of texts.
@@ -48,7 +48,7 @@ impl JsonConfig {
             Some(root) => root.clone(),
             None => first.parent().map(Path::to_owned).unwrap_or_default(),
         };
-        let mut builder = ListedBuilder::new(&root);
+        let (mut builder, mut rows) = (ListedBuilder::new(&root), Vec::new());
         for path in &self.paths {
             let read = |source| DataError::Read {
                 path: path.clone(),
@@ -64,10 +64,16 @@ impl JsonConfig {
                 }
             })?;
             for (at, entry) in entries.into_iter().enumerate() {
-                builder.add(row(path, at + 1, entry)?);
+                let row = row(path, at + 1, entry)?;
+                let place = Place {
+                    at: rows.len() as u64,
+                    len: 0,
+                };
+                rows.push((row.image.as_str().into(), row.captions.clone().into_boxed_slice()));
+                builder.add(place, row);
             }
         }
-        builder.finish(first)
+        builder.finish(Rows::Listed(rows), first)
     }
 }
 

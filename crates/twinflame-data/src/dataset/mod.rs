@@ -4,6 +4,7 @@
 //! Training takes random draws ([`Source::draw`]), evaluation fixed pictures and captions ([`EvalSet`]).
 
 pub mod emoji;
+pub mod parquet;
 pub mod scenes;
 pub mod webdataset;
 
@@ -11,12 +12,15 @@ mod caption_noise;
 mod config;
 mod error;
 mod eval_set;
+mod fault;
 mod folder;
 mod image_files;
 mod image_list;
 mod json;
 mod listed;
+mod mixture;
 mod source;
+mod table;
 
 pub use caption_noise::{CaptionNoise, NoisyCaptions};
 pub use config::DataConfig;
@@ -24,11 +28,13 @@ pub use emoji::{Background, EmojiConfig, EmojiSource, EmojiSplit, Vendor};
 pub use error::{DataError, SampleError};
 pub use eval_set::{EvalClasses, EvalSet};
 pub use folder::FolderConfig;
-pub(crate) use folder::texts_of;
 pub use image_files::{IMAGE_ENDINGS, ImageFiles};
 pub use image_list::ImageList;
 pub use json::JsonConfig;
 pub use listed::ListedSource;
+pub use mixture::{MixtureConfig, MixturePart, MixtureSource};
+pub use parquet::{ParquetConfig, ParquetSource};
 pub use scenes::{ScenesConfig, ScenesSource, ScenesSplit};
-pub use source::{Classes, Counterpart, Draw, Source};
+pub use source::{Classes, Counterpart, Draw, Share, Source};
+pub(crate) use table::texts_of;
 pub use webdataset::{WebDatasetConfig, WebDatasetSource, is_url};

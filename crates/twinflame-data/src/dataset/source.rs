@@ -1,7 +1,9 @@
 //! What every source of samples offers.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
+use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
 use super::SampleError;
@@ -42,6 +44,17 @@ pub struct Counterpart {
     pub swapped: String,
 }
 
+/// A part of a source and how much of an epoch is of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// Names it in reports.
+    pub name: String,
+    /// Its samples.
+    pub samples: Range<usize>,
+    /// Its part of an epoch, relative to the weights of the others.
+    pub weight: f64,
+}
+
 /// Image-caption samples with random access.
 ///
 /// Indices are `0..num_samples()`; methods that take one panic beyond.
@@ -62,6 +75,22 @@ pub trait Source: Debug + Send + Sync {
     /// Otherwise empty.
     fn shard_starts(&self) -> &[usize] {
         &[]
+    }
+
+    /// The parts of a mixture, one behind the other and together all samples. An epoch takes of each in proportion to its weight,
+    /// and takes none of its samples again before it had them all. Otherwise empty: an epoch has every sample once.
+    fn shares(&self) -> &[Share] {
+        &[]
+    }
+
+    /// Samples of an epoch, before it is rounded down to full batches. Other than the number of samples only in a mixture.
+    fn samples_per_epoch(&self) -> usize {
+        self.num_samples()
+    }
+
+    /// The row of its table that a sample comes from, counted from 0 with those that cannot be used. Without a table: `index`.
+    fn row(&self, index: usize) -> usize {
+        index
     }
 
     /// Names a sample in messages: a path, or emoji and vendor.
@@ -124,4 +153,22 @@ pub trait Source: Debug + Send + Sync {
 
     /// What opening the source found.
     fn report(&self) -> &OpenReport;
+}
+
+/// [`Source::draw`] of a source whose samples have an image and captions that are the same each time.
+pub(super) fn draw_listed(source: &impl Source, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
+    let caption = source.draw_caption(index, rng)?;
+    Ok(Draw {
+        image: source.image(index)?,
+        caption,
+        image_id: source.image_id(index),
+    })
+}
+
+/// One of the captions of a sample.
+///
+/// # Panics
+/// If there is none.
+pub(super) fn draw_among(mut captions: Vec<String>, rng: &mut ChaCha8Rng) -> String {
+    captions.swap_remove(rng.random_range(0..captions.len()))
 }

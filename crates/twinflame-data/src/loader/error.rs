@@ -18,13 +18,13 @@ pub enum LoaderError {
     },
     /// Not one full batch.
     #[error(
-        "loader.batch_size = {batch_size} but the training data has {num_samples} samples, so there is no full batch; lower \
+        "loader.batch_size = {batch_size} but an epoch of the training data has {num_samples} samples, so there is no full batch; lower \
          batch_size to at most {num_samples}"
     )]
     TooFewSamples {
         /// Pairs per batch.
         batch_size: usize,
-        /// Samples in the source.
+        /// Samples of an epoch.
         num_samples: usize,
     },
     /// Not one full batch without a repeated image id.
@@ -46,6 +46,22 @@ pub enum LoaderError {
     DistinctTogether {
         /// Samples that belong together.
         num_together: usize,
+    },
+    /// Distinct ids in a mixture.
+    #[error(
+        "loader.distinct_ids = true deals all samples to batches, but kind = \"mixture\" takes stated shares; set it to false"
+    )]
+    DistinctMixture,
+    /// A part of a mixture that no epoch has a sample of.
+    #[error(
+        "data.train.sources.{name}: of {samples_per_epoch} samples an epoch its weight is not worth one; raise it or \
+         samples_per_epoch"
+    )]
+    EmptyShare {
+        /// Name of the part.
+        name: String,
+        /// Samples of an epoch.
+        samples_per_epoch: usize,
     },
     /// A context too short for the special tokens.
     #[error(transparent)]

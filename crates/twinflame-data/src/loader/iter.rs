@@ -7,9 +7,9 @@ use std::time::Instant;
 use burn::data::dataloader::{DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 
-use super::image_text::{Cursor, Inner};
+use super::image_text::{Cursor, Inner, Rank};
 use super::pipeline::{Processed, guarded};
-use super::plan::Plan;
+use super::plan::{Plan, Slot};
 use super::pool::OrderedPool;
 use super::{LoaderError, LoaderMode};
 use crate::batch::ImageTextBatch;
@@ -20,10 +20,7 @@ use crate::seed::{Purpose, derive};
 const CHUNK: usize = 16;
 
 /// Neighbouring samples of one batch.
-struct Chunk {
-    pass: usize,
-    samples: Vec<usize>,
-}
+type Chunk = Vec<Slot>;
 
 type Results = Vec<Result<Processed, SampleError>>;
 
@@ -62,19 +59,13 @@ impl BatchIterator {
         let chunks = inner.config.batch_size.div_ceil(CHUNK) * (inner.config.prefetch_batches + 1);
         let work = {
             let inner = inner.clone();
-            move |chunk: Chunk| {
-                chunk
-                    .samples
-                    .iter()
-                    .map(|&sample| inner.load(chunk.pass, sample))
-                    .collect()
-            }
+            move |chunk: Chunk| chunk.into_iter().map(|slot| inner.load(slot)).collect()
         };
         OrderedPool::new(inner.config.worker_count().min(chunks), chunks, Arc::new(work))
     }
 
-    /// The pass that batch `batch` of this epoch belongs to, and its samples.
-    fn samples(&mut self, batch: usize) -> (usize, Vec<usize>) {
+    /// The samples of batch `batch` of this epoch.
+    fn samples(&mut self, batch: usize) -> Vec<Slot> {
         let in_pass = self.inner.planner.num_batches();
         let (pass, batch) = match self.inner.mode {
             LoaderMode::Eval => (0, batch),
@@ -87,19 +78,18 @@ impl BatchIterator {
             Some((planned, plan)) if planned == pass => plan,
             _ => self.inner.planner.plan(pass),
         };
-        let samples = plan.batch(batch).to_vec();
+        // A batch of the plan is one of each process, in their order.
+        let Rank { index, .. } = self.inner.rank;
+        let size = self.inner.config.batch_size;
+        let samples = plan.batch(batch).into_iter().skip(index * size).take(size).collect();
         self.plan = Some((pass, plan));
-        (pass, samples)
+        samples
     }
 
     fn submit_ahead(&mut self, pool: &mut OrderedPool<Chunk, Results>) {
         while self.ahead < self.end && self.ahead < self.next + self.inner.config.prefetch_batches {
-            let (pass, samples) = self.samples(self.ahead);
-            for samples in samples.chunks(CHUNK) {
-                pool.submit(Chunk {
-                    pass,
-                    samples: samples.to_vec(),
-                });
+            for chunk in self.samples(self.ahead).chunks(CHUNK) {
+                pool.submit(chunk.to_vec());
             }
             self.ahead += 1;
         }
@@ -111,7 +101,7 @@ impl BatchIterator {
             None => Self::start_pool(&self.inner)?,
         };
         self.submit_ahead(&mut pool);
-        let (pass, samples) = self.samples(self.next);
+        let samples = self.samples(self.next);
         let mut results = Vec::with_capacity(samples.len());
         while results.len() < samples.len()
             && let Some(chunk) = pool.next()
@@ -122,7 +112,7 @@ impl BatchIterator {
         // The workers go on while the batch is put together and used.
         self.submit_ahead(&mut pool);
         self.pool = Some(pool);
-        self.inner.assemble(pass, &samples, results)
+        self.inner.assemble(&samples, results)
     }
 }
 
@@ -158,7 +148,7 @@ impl DataLoaderIterator<ImageTextBatch> for BatchIterator {
 }
 
 impl Inner {
-    fn load(&self, pass: usize, sample: usize) -> Result<Processed, SampleError> {
+    fn load(&self, Slot { pass, sample }: Slot) -> Result<Processed, SampleError> {
         let first = sample - sample % self.source.num_together();
         self.load_with(sample, derive(self.seed, Purpose::Sample, pass, first))
     }
@@ -175,22 +165,24 @@ impl Inner {
     }
 
     /// Puts a batch together; counts and replaces or leaves out what is unreadable.
-    fn assemble(&self, pass: usize, samples: &[usize], results: Results) -> Result<ImageTextBatch, LoaderError> {
+    fn assemble(&self, slots: &[Slot], results: Results) -> Result<ImageTextBatch, LoaderError> {
         let mut batch = ImageTextBatch {
             context_length: self.pipeline.context_length(),
             ..ImageTextBatch::default()
         };
         let mut ids = None;
-        for (&sample, result) in samples.iter().zip(results) {
+        for (&slot, result) in slots.iter().zip(results) {
+            let Slot { pass, sample } = slot;
             let seed = derive(self.seed, Purpose::Sample, pass, sample);
             match (result, self.mode) {
-                (Ok(processed), _) => batch.push(sample, seed, processed, samples.len()),
+                (Ok(processed), _) => batch.push(sample, seed, processed, slots.len()),
                 (Err(error), LoaderMode::Eval) => self.count_bad(sample, &error)?,
                 (Err(error), LoaderMode::Train) => {
                     self.count_bad(sample, &error)?;
-                    let ids = ids.get_or_insert_with(|| samples.iter().map(|&s| self.source.image_id(s)).collect());
-                    let (sample, seed, processed) = self.replacement(pass, sample, ids)?;
-                    batch.push(sample, seed, processed, samples.len());
+                    let ids =
+                        ids.get_or_insert_with(|| slots.iter().map(|slot| self.source.image_id(slot.sample)).collect());
+                    let (sample, seed, processed) = self.replacement(slot, ids)?;
+                    batch.push(sample, seed, processed, slots.len());
                 }
             }
         }
@@ -211,16 +203,13 @@ impl Inner {
     }
 
     /// The first readable sample from a random position on; `ids` are the image ids of the batch.
-    fn replacement(
-        &self,
-        pass: usize,
-        replaced: usize,
-        ids: &mut HashSet<i64>,
-    ) -> Result<(usize, u64, Processed), LoaderError> {
-        let seed = derive(self.seed, Purpose::Replacement, pass, replaced);
-        let first = (seed % self.range.len() as u64) as usize;
-        for step in 0..self.range.len() {
-            let sample = self.range.start + (first + step) % self.range.len();
+    fn replacement(&self, slot: Slot, ids: &mut HashSet<i64>) -> Result<(usize, u64, Processed), LoaderError> {
+        let replaced = slot.sample;
+        let seed = derive(self.seed, Purpose::Replacement, slot.pass, replaced);
+        let range = self.planner.alike(replaced);
+        let first = (seed % range.len() as u64) as usize;
+        for step in 0..range.len() {
+            let sample = range.start + (first + step) % range.len();
             let id = self.source.image_id(sample);
             if sample == replaced || (self.config.distinct_ids && ids.contains(&id)) {
                 continue;

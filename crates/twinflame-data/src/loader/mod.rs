@@ -8,6 +8,7 @@ mod error;
 mod eval_images;
 mod image_text;
 mod iter;
+mod mix;
 mod pipeline;
 mod plan;
 mod pool;

@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
+use super::mix::{Part, mix_parts};
 use super::{LoaderConfig, LoaderMode};
 use crate::dataset::Source;
 use crate::seed::{Purpose, derive};
@@ -30,6 +31,14 @@ enum Order {
         together: usize,
         shards: Option<Shards>,
     },
+    /// Of each part of the range so many samples, taken from a stream of its shuffled passes that goes on across the passes of
+    /// the mixture.
+    Mixed {
+        seed: u64,
+        num_wanted: usize,
+        parts: Vec<Part>,
+        shards: Option<Shards>,
+    },
     /// Shuffled so that no two samples of a batch share a group; `group_of[i]` is the group of sample `range.start + i`.
     Distinct {
         seed: u64,
@@ -47,18 +56,34 @@ pub(super) struct Shards {
     at_once: usize,
 }
 
+/// A sample in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Slot {
+    /// The pass over the samples that it is drawn in: with it, another draw of a sample is another one.
+    pub(super) pass: usize,
+    pub(super) sample: usize,
+}
+
 /// The batches of a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
+    pass: usize,
     samples: Vec<usize>,
+    /// The pass of each sample over its part of a mixture; empty where all are of `pass`.
+    passes: Vec<u32>,
     batch_size: usize,
 }
 
 impl Plan {
-    /// Samples of batch `batch`.
-    pub(super) fn batch(&self, batch: usize) -> &[usize] {
+    /// Batch `batch`.
+    pub(super) fn batch(&self, batch: usize) -> Vec<Slot> {
         let start = batch * self.batch_size;
-        &self.samples[start..(start + self.batch_size).min(self.samples.len())]
+        let end = (start + self.batch_size).min(self.samples.len());
+        let slot = |at: usize| Slot {
+            pass: self.passes.get(at).map_or(self.pass, |&pass| pass as usize),
+            sample: self.samples[at],
+        };
+        (start.min(end)..end).map(slot).collect()
     }
 }
 
@@ -86,6 +111,32 @@ impl Planner {
             batch_size,
             num_batches,
             order: Order::Shuffled { seed, together, shards },
+        }
+    }
+
+    /// A mixture of the parts of `source` that lie in `range`, `samples_per_epoch` of them rounded down to full batches.
+    pub(super) fn mixed(
+        source: &dyn Source,
+        range: Range<usize>,
+        batch_size: usize,
+        shards: Option<Shards>,
+        seed: u64,
+    ) -> Self {
+        // Of a slice of the samples, as many as are for it.
+        let per_epoch = source.samples_per_epoch() as u128 * range.len() as u128 / source.num_samples().max(1) as u128;
+        let num_wanted = per_epoch as usize;
+        let num_batches = num_wanted / batch_size;
+        let parts = Part::of(source.shares(), &range, num_batches * batch_size);
+        Self {
+            range,
+            batch_size,
+            num_batches,
+            order: Order::Mixed {
+                seed,
+                num_wanted,
+                parts,
+                shards,
+            },
         }
     }
 
@@ -127,6 +178,14 @@ impl Planner {
         }
     }
 
+    /// Samples of a pass before those are left out that fill no batch.
+    pub(super) fn num_wanted(&self) -> usize {
+        match self.order {
+            Order::Mixed { num_wanted, .. } => num_wanted,
+            _ => self.range.len(),
+        }
+    }
+
     /// Samples of every pass.
     pub(super) fn num_samples(&self) -> usize {
         match self.order {
@@ -135,42 +194,53 @@ impl Planner {
         }
     }
 
+    /// Samples of each pass by part of a mixture, in its order; empty where there is none.
+    pub(super) fn counts(&self) -> Vec<usize> {
+        match &self.order {
+            Order::Mixed { parts, .. } => parts.iter().map(|part| part.count).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Samples among which another may stand in for `sample`: those of its part.
+    pub(super) fn alike(&self, sample: usize) -> Range<usize> {
+        let part = match &self.order {
+            Order::Mixed { parts, .. } => parts.iter().find(|part| part.samples.contains(&sample)),
+            _ => None,
+        };
+        part.map_or_else(|| self.range.clone(), |part| part.samples.clone())
+    }
+
     /// The plan of pass `pass`.
     pub(super) fn plan(&self, pass: usize) -> Plan {
-        let mut samples: Vec<usize> = self.range.clone().collect();
+        let (mut samples, mut passes) = (Vec::new(), Vec::new());
         match &self.order {
-            Order::Sequential => {}
+            Order::Sequential => samples.extend(self.range.clone()),
             Order::Shuffled { seed, together, shards } => {
-                let mut rng = order_rng(*seed, pass);
-                let mix = |samples: &[usize], rng: &mut ChaCha8Rng| {
-                    let mut blocks: Vec<&[usize]> = samples.chunks(*together).collect();
-                    blocks.shuffle(rng);
-                    blocks.concat()
-                };
-                samples = match shards {
-                    None => mix(&samples, &mut rng),
-                    Some(shards) => {
-                        let mut order = shards.ranges(&self.range);
-                        order.shuffle(&mut rng);
-                        let windows = order.chunks(shards.at_once);
-                        let of_window = |window: &[Range<usize>]| window.iter().cloned().flatten().collect::<Vec<_>>();
-                        windows.flat_map(|window| mix(&of_window(window), &mut rng)).collect()
-                    }
-                };
+                let mut rng = order_rng(*seed, pass, 0);
+                samples = shuffled(&self.range, *together, shards.as_ref(), &mut rng);
                 samples.truncate(self.num_samples());
+            }
+            Order::Mixed {
+                seed, parts, shards, ..
+            } => {
+                (samples, passes) = mix_parts(parts, shards.as_ref(), *seed, pass);
             }
             Order::Distinct {
                 seed,
                 group_of,
                 num_groups,
             } => {
-                let mut rng = order_rng(*seed, pass);
+                let mut rng = order_rng(*seed, pass, 0);
+                samples.extend(self.range.clone());
                 samples.shuffle(&mut rng);
                 samples = self.deal(&samples, group_of, *num_groups, &mut rng);
             }
         }
         Plan {
+            pass,
             samples,
+            passes,
             batch_size: self.batch_size,
         }
     }
@@ -221,8 +291,32 @@ impl Shards {
     }
 }
 
-fn order_rng(seed: u64, pass: usize) -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(derive(seed, Purpose::Order, pass, 0))
+/// The samples of a range in random order, `together` neighbours as one, by shards if there are any.
+pub(super) fn shuffled(
+    range: &Range<usize>,
+    together: usize,
+    shards: Option<&Shards>,
+    rng: &mut ChaCha8Rng,
+) -> Vec<usize> {
+    let mix = |samples: Vec<usize>, rng: &mut ChaCha8Rng| {
+        let mut blocks: Vec<&[usize]> = samples.chunks(together).collect();
+        blocks.shuffle(rng);
+        blocks.concat()
+    };
+    let Some(shards) = shards else {
+        return mix(range.clone().collect(), rng);
+    };
+    let mut order = shards.ranges(range);
+    order.shuffle(rng);
+    let windows = order.chunks(shards.at_once);
+    windows
+        .flat_map(|window| mix(window.iter().cloned().flatten().collect(), rng))
+        .collect()
+}
+
+/// `part` numbers the parts of a mixture from 1.
+pub(super) fn order_rng(seed: u64, pass: usize, part: usize) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(derive(seed, Purpose::Order, pass, part))
 }
 
 /// The largest number `n` of full batches without a repeated group.
@@ -247,14 +341,24 @@ fn most_distinct_batches(group_sizes: &[usize], batch_size: usize) -> usize {
 }
 
 impl LoaderMode {
-    pub(super) fn planner(self, source: &dyn Source, range: Range<usize>, config: &LoaderConfig, seed: u64) -> Planner {
-        let batch_size = config.batch_size;
+    /// `batch_size` is that of all processes together.
+    pub(super) fn planner(
+        self,
+        source: &dyn Source,
+        range: Range<usize>,
+        config: &LoaderConfig,
+        batch_size: usize,
+        seed: u64,
+    ) -> Planner {
         match self {
             Self::Eval => Planner::sequential(range, batch_size),
             Self::Train if config.distinct_ids => Planner::distinct(source, range, batch_size, seed),
             Self::Train => {
                 let shards = Shards::new(source.shard_starts(), config.shuffle_shards);
-                Planner::shuffled(range, batch_size, source.num_together(), shards, seed)
+                match source.shares() {
+                    [] => Planner::shuffled(range, batch_size, source.num_together(), shards, seed),
+                    _ => Planner::mixed(source, range, batch_size, shards, seed),
+                }
             }
         }
     }
@@ -289,9 +393,8 @@ mod tests {
 
     fn batches(planner: &Planner, pass: usize) -> Vec<Vec<usize>> {
         let plan = planner.plan(pass);
-        (0..planner.num_batches())
-            .map(|batch| plan.batch(batch).to_vec())
-            .collect()
+        let samples = |batch| plan.batch(batch).iter().map(|slot| slot.sample).collect();
+        (0..planner.num_batches()).map(samples).collect()
     }
 
     #[test]

@@ -9,11 +9,13 @@ use rand::rngs::ChaCha8Rng;
 
 use super::*;
 use crate::batch::ImageTextBatch;
-use crate::dataset::{Classes, Draw, EvalSet, SampleError, Source};
+use crate::dataset::{Classes, Draw, EvalSet, SampleError, Share, Source};
 use crate::decode::{DecodedImage, PixelLayout};
 use crate::report::OpenReport;
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 use crate::transform::{Transform, TransformConfig};
+
+mod shares;
 
 const SIZE: usize = 2;
 const CONTEXT: usize = 6;
@@ -26,6 +28,8 @@ struct Made {
     together: usize,
     unreadable: BTreeSet<usize>,
     panics: BTreeSet<usize>,
+    shares: Vec<Share>,
+    per_epoch: usize,
     report: OpenReport,
 }
 
@@ -37,6 +41,8 @@ impl Made {
             together: 1,
             unreadable: BTreeSet::new(),
             panics: BTreeSet::new(),
+            shares: Vec::new(),
+            per_epoch: len,
             report: OpenReport::default(),
         }
     }
@@ -70,6 +76,14 @@ impl Source for Made {
 
     fn num_together(&self) -> usize {
         self.together
+    }
+
+    fn shares(&self) -> &[Share] {
+        &self.shares
+    }
+
+    fn samples_per_epoch(&self) -> usize {
+        self.per_epoch
     }
 
     fn name(&self, index: usize) -> String {

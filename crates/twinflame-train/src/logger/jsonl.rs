@@ -10,6 +10,7 @@ use burn::train::metric::{MetricDefinition, NumericEntry};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::fault::LogFault;
 use super::values::{Collector, Values};
 
 /// Appends lines such as `{"step":12,"epoch":1,"split":"train","loss":4.81,...}` to a file. A value that
@@ -17,30 +18,31 @@ use super::values::{Collector, Values};
 #[derive(Debug)]
 pub struct JsonlLogger {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
     collector: Collector,
+    fault: LogFault,
 }
 
 impl JsonlLogger {
-    /// Opens `path` for appending, after `step` steps already written.
+    /// Opens `path` for appending, after `step` steps already written. What cannot be written is told to `fault`.
     ///
     /// # Errors
     /// If the file cannot be opened.
-    pub fn append(path: &Path, step: usize) -> io::Result<Self> {
+    pub fn append(path: &Path, step: usize, fault: &LogFault) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Self {
             path: path.to_owned(),
-            file: BufWriter::new(file),
+            file,
             collector: Collector::new(step),
+            fault: fault.clone(),
         })
     }
 
-    fn write(&mut self, values: &Values, epoch: usize) -> io::Result<()> {
-        let line = Line { values, epoch };
-        serde_json::to_writer(&mut self.file, &line)?;
-        self.file.write_all(b"\n")?;
-        // A run that is killed keeps its last lines; one small write per step costs nothing beside it.
-        self.file.flush()
+    /// A run that is killed keeps its last lines: each is written as a whole, which costs nothing beside a step.
+    fn write(mut file: &File, values: &Values, epoch: usize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&Line { values, epoch })?;
+        line.push(b'\n');
+        file.write_all(&line)
     }
 }
 
@@ -65,15 +67,15 @@ impl Serialize for Line<'_> {
 
 impl MetricLogger for JsonlLogger {
     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
-        if let Some(values) = self.collector.collect(&update, split)
-            && let Err(error) = self.write(&values, epoch)
-        {
-            tracing::error!("cannot write {}: {error}", self.path.display());
+        if let Some(values) = self.collector.collect(&update, split) {
+            let Self { path, file, fault, .. } = self;
+            fault.guard(path, || Self::write(file, &values, epoch));
         }
     }
 
+    /// Nothing: the file is not read back during a run. That it answers at all is what [`settle`](super::settle) needs.
     fn read_numeric(&mut self, _name: &str, _epoch: usize, _split: &Split) -> Result<Vec<NumericEntry>, String> {
-        Err("metrics.jsonl is not read back during a run".into())
+        Ok(Vec::new())
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
@@ -83,27 +85,40 @@ impl MetricLogger for JsonlLogger {
     fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
 }
 
-/// Drops the lines after `step`, which a resumed run will write again, and a last line cut short.
+/// Keeps the lines whose step and split `keep` wants: a resumed run writes the later ones again. A line cut short goes too.
 ///
 /// # Errors
-/// If the file exists but cannot be read or replaced.
-pub fn truncate_after(path: &Path, step: usize) -> io::Result<()> {
+/// If the file exists but cannot be read or replaced; it is as it was then.
+pub fn keep_lines(path: &Path, keep: impl Fn(usize, &str) -> bool) -> io::Result<()> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         file => file?,
     };
     let kept_path = path.with_extension("jsonl.tmp");
-    let mut kept = BufWriter::new(File::create(&kept_path)?);
-    for line in BufReader::new(file).lines() {
+    let kept = copy_kept(file, &kept_path, keep).and_then(|()| std::fs::rename(&kept_path, path));
+    if kept.is_err() {
+        // The error that led here is the one to report.
+        let _ = std::fs::remove_file(&kept_path);
+    }
+    kept
+}
+
+fn copy_kept(from: File, to: &Path, keep: impl Fn(usize, &str) -> bool) -> io::Result<()> {
+    let mut kept = BufWriter::new(File::create(to)?);
+    // Bytes: what a machine that lost power leaves need not be text.
+    for line in BufReader::new(from).split(b'\n') {
         let line = line?;
-        let parsed: Option<Value> = serde_json::from_str(&line).ok();
-        let line_step = parsed.and_then(|value| value.get("step")?.as_u64());
-        if line_step.is_some_and(|line_step| line_step <= step as u64) {
-            writeln!(kept, "{line}")?;
+        let parsed: Option<Value> = serde_json::from_slice(&line).ok();
+        let wanted = parsed.and_then(|value| {
+            let step = usize::try_from(value.get("step")?.as_u64()?).ok()?;
+            Some(keep(step, value.get("split")?.as_str()?))
+        });
+        if wanted == Some(true) {
+            kept.write_all(&line)?;
+            kept.write_all(b"\n")?;
         }
     }
-    kept.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    std::fs::rename(kept_path, path)
+    kept.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
 #[cfg(test)]
@@ -111,31 +126,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_later_steps_and_broken_lines_go() {
+    fn lines_that_are_not_wanted_and_broken_ones_go() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        std::fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"ste").unwrap();
-        truncate_after(&path, 2).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":2}\n");
+        let kept = "{\"step\":1,\"split\":\"train\"}\n{\"step\":2,\"split\":\"train\"}\n";
+        let rest = "{\"step\":2,\"split\":\"valid\"}\n{\"step\":3,\"split\":\"train\"}\n\0\u{fffd}\n{\"ste";
+        let mut bytes = format!("{kept}{rest}").into_bytes();
+        bytes.push(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        keep_lines(&path, |step, split| step <= 2 && split == "train").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), kept);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn a_missing_file_is_a_run_that_has_not_written_yet() {
-        truncate_after(Path::new("/nowhere/metrics.jsonl"), 2).unwrap();
+        keep_lines(Path::new("/nowhere/metrics.jsonl"), |_, _| true).unwrap();
     }
 
     #[test]
     fn values_are_written_exactly_and_what_is_no_number_as_null() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        let mut logger = JsonlLogger::append(&path, 6).unwrap();
+        let logger = JsonlLogger::append(&path, 6, &LogFault::default()).unwrap();
         let loss = f64::from(4.812_345_f32);
         let values = Values {
             step: 7,
             split: "train",
             values: vec![("loss", loss), ("accuracy_i2t", f64::NAN)],
         };
-        logger.write(&values, 2).unwrap();
+        JsonlLogger::write(&logger.file, &values, 2).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             text.starts_with("{\"step\":7,\"epoch\":2,\"split\":\"train\",\"loss\":"),

@@ -49,6 +49,8 @@ pub struct Plan {
     pub num_steps: usize,
     /// Steps between two lines.
     pub log_every_steps: usize,
+    /// What an epoch is, in words.
+    pub epoch: String,
     /// What the losses say; its hint is printed once.
     pub watchdog: Arc<Watchdog>,
 }
@@ -181,6 +183,8 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for PlainRenderer<W> {
             self.plan.num_steps
         );
         self.line(&line);
+        let epoch = self.plan.epoch.clone();
+        self.line(&epoch);
     }
 
     fn update_epoch(&mut self, epoch: usize) {
@@ -260,6 +264,7 @@ mod tests {
             first_step: 0,
             num_steps: 25,
             log_every_steps: 10,
+            epoch: String::new(),
             watchdog: Arc::new(Watchdog::new(0)),
         };
         let steps: Vec<String> = lines(plan, 25)
@@ -275,6 +280,7 @@ mod tests {
             first_step: 10,
             num_steps: 12,
             log_every_steps: 100,
+            epoch: String::new(),
             watchdog: Arc::new(Watchdog::new(0)),
         };
         let lines = lines(plan, 2);

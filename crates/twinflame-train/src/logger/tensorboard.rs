@@ -2,19 +2,22 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
 use syntaxdot_summary::SummaryWriter;
 
+use super::fault::LogFault;
 use super::values::{Collector, Values};
 
 /// Writes scalars tagged `train/loss`, `valid/recall_i2t_1` and so on.
 pub struct TensorBoardLogger {
+    dir: PathBuf,
     writer: SummaryWriter<BufWriter<File>>,
     collector: Collector,
+    fault: LogFault,
 }
 
 impl std::fmt::Debug for TensorBoardLogger {
@@ -25,21 +28,23 @@ impl std::fmt::Debug for TensorBoardLogger {
 
 impl TensorBoardLogger {
     /// Begins a new event file in `dir`, after `step` steps already written. TensorBoard shows all
-    /// event files of a folder as one run.
+    /// event files of a folder as one run. What cannot be written is told to `fault`.
     ///
     /// # Errors
     /// If the folder or file cannot be made.
-    pub fn create(dir: &Path, step: usize) -> io::Result<Self> {
+    pub fn create(dir: &Path, step: usize, fault: &LogFault) -> io::Result<Self> {
         Ok(Self {
+            dir: dir.to_owned(),
             writer: SummaryWriter::from_prefix(dir.join("twinflame"))?,
             collector: Collector::new(step),
+            fault: fault.clone(),
         })
     }
 
-    fn write(&mut self, values: &Values) -> io::Result<()> {
+    fn write(writer: &mut SummaryWriter<BufWriter<File>>, values: &Values) -> io::Result<()> {
         for (key, value) in &values.values {
             let tag = format!("{}/{key}", values.split);
-            self.writer.write_scalar(tag, values.step as i64, *value as f32)?;
+            writer.write_scalar(tag, values.step as i64, *value as f32)?;
         }
         Ok(())
     }
@@ -47,10 +52,9 @@ impl TensorBoardLogger {
 
 impl MetricLogger for TensorBoardLogger {
     fn log(&mut self, update: MetricsUpdate, _epoch: usize, split: &Split) {
-        if let Some(values) = self.collector.collect(&update, split)
-            && let Err(error) = self.write(&values)
-        {
-            tracing::error!("cannot write the TensorBoard event file: {error}");
+        if let Some(values) = self.collector.collect(&update, split) {
+            let Self { dir, writer, fault, .. } = self;
+            fault.guard(dir, || Self::write(writer, &values));
         }
     }
 
@@ -83,13 +87,13 @@ mod tests {
     #[test]
     fn an_event_file_holds_version_steps_tags_and_values() {
         let dir = tempfile::tempdir().unwrap();
-        let mut logger = TensorBoardLogger::create(dir.path(), 0).unwrap();
+        let mut logger = TensorBoardLogger::create(dir.path(), 0, &LogFault::default()).unwrap();
         let values = Values {
             step: 5,
             split: "train",
             values: vec![("loss", 42.0)],
         };
-        logger.write(&values).unwrap();
+        TensorBoardLogger::write(&mut logger.writer, &values).unwrap();
         drop(logger);
         let file = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap();
         assert!(file.file_name().to_string_lossy().contains("tfevents"));

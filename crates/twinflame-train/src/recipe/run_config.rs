@@ -19,6 +19,10 @@ pub struct RunConfig {
     /// Steps between two checkpoints inside an epoch. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub save_every_steps: Option<usize>,
+    /// Minutes between two checkpoints, at the end of the step in which they are over; any checkpoint starts them anew.
+    /// When a run saves does not change what it computes. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_every_minutes: Option<f64>,
     /// Checkpoints kept beside the best one. Default 2.
     pub keep_last: usize,
     /// Steps between two lines where there is no dashboard. Default 50.
@@ -59,6 +63,7 @@ impl Default for RunConfig {
             valid_every_epochs: 1,
             save_every_epochs: 1,
             save_every_steps: None,
+            save_every_minutes: None,
             keep_last: 2,
             log_every_steps: 50,
             best: BestMetric::Recall,
@@ -95,9 +100,15 @@ impl RunConfig {
             ("log_every_steps", Some(self.log_every_steps)),
             ("stop_after_validations", self.stop_after_validations),
         ];
-        match at_least_1.into_iter().find(|(_, value)| *value == Some(0)) {
-            Some((key, _)) => Err((key, "must be at least 1".into())),
-            None => Ok(()),
+        if let Some((key, _)) = at_least_1.into_iter().find(|(_, value)| *value == Some(0)) {
+            return Err((key, "must be at least 1".into()));
+        }
+        match self.save_every_minutes {
+            Some(minutes) if minutes.is_nan() || minutes <= 0.0 => Err((
+                "save_every_minutes",
+                format!("{minutes} is out of range: it must be above 0"),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -144,6 +155,26 @@ mod tests {
             ..RunConfig::default()
         };
         assert_eq!(config.check().unwrap_err().0, "keep_last");
+    }
+
+    #[test]
+    fn minutes_between_checkpoints_are_above_0() {
+        for (minutes, is_right) in [
+            (0.5, true),
+            (f64::INFINITY, true),
+            (0.0, false),
+            (-1.0, false),
+            (f64::NAN, false),
+        ] {
+            let config = RunConfig {
+                num_steps: Some(5),
+                save_every_minutes: Some(minutes),
+                ..RunConfig::default()
+            };
+            let checked = config.check();
+            assert_eq!(checked.is_ok(), is_right, "{checked:?}");
+            assert!(is_right || checked.unwrap_err().0 == "save_every_minutes");
+        }
     }
 
     #[test]

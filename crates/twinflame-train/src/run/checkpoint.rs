@@ -2,7 +2,7 @@
 
 mod error;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use twinflame_model::weights::Allow;
 
 pub use error::CheckpointError;
 
+use super::durable::{sync, sync_dir};
 use super::state::RunState;
 use crate::card::Card;
 
@@ -32,6 +33,8 @@ pub(super) const CARD_FILE: &str = "card.json";
 
 /// Folders with this prefix are being written or removed and are not checkpoints.
 const UNFINISHED: &str = ".unfinished-";
+/// A folder with this prefix is the checkpoint that the one of its name is about to replace.
+const REPLACED: &str = ".replaced-";
 const STEP_PREFIX: &str = "step-";
 
 /// What goes into a checkpoint beside the state.
@@ -133,7 +136,13 @@ impl Checkpoints {
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(CheckpointError::io(&self.dir))?;
-            if entry.file_name().to_string_lossy().starts_with(STEP_PREFIX) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_checkpoint = match name.strip_prefix(REPLACED) {
+                // A process that died between two renames left this one only.
+                Some(name) => name.starts_with(STEP_PREFIX) && !self.dir.join(name).exists(),
+                None => name.starts_with(STEP_PREFIX),
+            };
+            if is_checkpoint {
                 found.push(Checkpoint::open(&entry.path())?);
             }
         }
@@ -186,27 +195,27 @@ impl Checkpoints {
         let files: Vec<(&str, WriteFile<'_>)> = vec![
             (
                 MODEL_FILE,
-                Box::new(|path| model.save(path).map_err(CheckpointError::record(path))),
+                Box::new(|path| model.save(path).map_err(CheckpointError::write(path))),
             ),
             (
                 OPTIM_FILE,
-                Box::new(|path| optim.save(path).map_err(CheckpointError::record(path))),
+                Box::new(|path| optim.save(path).map_err(CheckpointError::write(path))),
             ),
             (
                 SCHEDULER_FILE,
-                Box::new(|path| scheduler.save(path).map_err(CheckpointError::record(path))),
+                Box::new(|path| scheduler.save(path).map_err(CheckpointError::write(path))),
             ),
             (
                 RECIPE_FILE,
-                Box::new(|path| fs::write(path, recipe).map_err(CheckpointError::io(path))),
+                Box::new(|path| fs::write(path, recipe).map_err(CheckpointError::write(path))),
             ),
             (
                 CARD_FILE,
-                Box::new(|path| fs::write(path, card).map_err(CheckpointError::io(path))),
+                Box::new(|path| fs::write(path, card).map_err(CheckpointError::write(path))),
             ),
             (
                 STATE_FILE,
-                Box::new(|path| fs::write(path, &json).map_err(CheckpointError::io(path))),
+                Box::new(|path| fs::write(path, &json).map_err(CheckpointError::write(path))),
             ),
         ];
         let dir = self.write_set(state.step, files)?;
@@ -218,32 +227,48 @@ impl Checkpoints {
     }
 
     fn write_set(&self, step: usize, files: Vec<(&str, WriteFile<'_>)>) -> Result<PathBuf, CheckpointError> {
-        fs::create_dir_all(&self.dir).map_err(CheckpointError::io(&self.dir))?;
-        self.remove_unfinished()?;
+        fs::create_dir_all(&self.dir).map_err(CheckpointError::write(&self.dir))?;
+        self.tidy()?;
         let name = format!("{STEP_PREFIX}{step:08}");
         let unfinished = self.dir.join(format!("{UNFINISHED}{name}"));
-        fs::create_dir(&unfinished).map_err(CheckpointError::io(&unfinished))?;
-        for (file, write) in files {
-            let path = unfinished.join(file);
-            write(&path)?;
-            sync(&path)?;
+        let written = fill(&unfinished, files);
+        if written.is_err() {
+            // On a full disk the room is wanted; the error that led here is the one to report.
+            let _ = fs::remove_dir_all(&unfinished);
         }
-        sync_dir(&unfinished);
+        written?;
+        self.publish(&unfinished, &name)
+    }
+
+    /// Gives a complete set its name. One that has the name already stays readable until the new one has it.
+    fn publish(&self, unfinished: &Path, name: &str) -> Result<PathBuf, CheckpointError> {
         let finished = self.dir.join(name);
-        if finished.exists() {
-            self.remove(&finished)?;
+        let replaced = self.dir.join(format!("{REPLACED}{name}"));
+        let replaces = finished.exists();
+        if replaces {
+            fs::rename(&finished, &replaced).map_err(CheckpointError::write(&replaced))?;
         }
-        fs::rename(&unfinished, &finished).map_err(CheckpointError::io(&finished))?;
+        fs::rename(unfinished, &finished).map_err(CheckpointError::write(&finished))?;
         sync_dir(&self.dir);
+        if replaces {
+            self.remove(&replaced)?;
+        }
         Ok(finished)
     }
 
-    /// Removes what a process that died left behind.
-    fn remove_unfinished(&self) -> Result<(), CheckpointError> {
+    /// Removes what a process that died left behind, and gives a checkpoint back its name.
+    fn tidy(&self) -> Result<(), CheckpointError> {
         for entry in fs::read_dir(&self.dir).map_err(CheckpointError::io(&self.dir))? {
-            let entry = entry.map_err(CheckpointError::io(&self.dir))?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                fs::remove_dir_all(entry.path()).map_err(CheckpointError::io(&entry.path()))?;
+            let path = entry.map_err(CheckpointError::io(&self.dir))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if let Some(step) = name.strip_prefix(REPLACED) {
+                let place = self.dir.join(step);
+                match place.exists() {
+                    true => self.remove(&path)?,
+                    false => fs::rename(&path, &place).map_err(CheckpointError::io(&place))?,
+                }
+            } else if name.starts_with(UNFINISHED) {
+                fs::remove_dir_all(&path).map_err(CheckpointError::io(&path))?;
             }
         }
         Ok(())
@@ -273,125 +298,17 @@ impl Checkpoints {
 /// Writes one file of a set.
 type WriteFile<'a> = Box<dyn FnOnce(&Path) -> Result<(), CheckpointError> + 'a>;
 
-/// Forces a file to disk.
-fn sync(path: &Path) -> Result<(), CheckpointError> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(CheckpointError::io(path))?;
-    file.sync_all().map_err(CheckpointError::io(path))
-}
-
-/// Forces a folder's entries to disk where the system can; Windows cannot open a folder for that.
-fn sync_dir(path: &Path) {
-    if let Ok(dir) = File::open(path) {
-        let _ = dir.sync_all();
+/// Writes the files of a set into a new folder and forces them to disk.
+fn fill(dir: &Path, files: Vec<(&str, WriteFile<'_>)>) -> Result<(), CheckpointError> {
+    fs::create_dir(dir).map_err(CheckpointError::write(dir))?;
+    for (file, write) in files {
+        let path = dir.join(file);
+        write(&path)?;
+        sync(&path).map_err(CheckpointError::write(&path))?;
     }
+    sync_dir(dir);
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::module::Module;
-
-    use super::*;
-    use crate::run::state::Best;
-
-    fn state(step: usize) -> RunState {
-        RunState {
-            step,
-            ..RunState::start(0)
-        }
-    }
-
-    fn records() -> Records {
-        Records {
-            model: Vec::<burn::nn::Linear>::new().into_record(),
-            optim: OptimizerRecord::default(),
-            scheduler: LrSchedulerRecord::new(),
-        }
-    }
-
-    fn steps(checkpoints: &Checkpoints) -> Vec<usize> {
-        checkpoints
-            .list()
-            .unwrap()
-            .iter()
-            .map(|found| found.state.step)
-            .collect()
-    }
-
-    #[test]
-    fn the_last_ones_and_the_best_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::new(dir.path().join("checkpoints"), 2);
-        for step in [10, 20, 30, 40] {
-            let mut state = state(step);
-            state.best = Some(Best { step: 10, value: 0.5 });
-            checkpoints.write(&state, "", "", records()).unwrap();
-        }
-        assert_eq!(steps(&checkpoints), [10, 30, 40]);
-        assert_eq!(checkpoints.latest().unwrap().unwrap().state.step, 40);
-        assert_eq!(checkpoints.best().unwrap().unwrap().state.step, 10);
-    }
-
-    #[test]
-    fn a_set_cut_short_after_any_file_leaves_the_one_before() {
-        let names = [
-            MODEL_FILE,
-            OPTIM_FILE,
-            SCHEDULER_FILE,
-            RECIPE_FILE,
-            CARD_FILE,
-            STATE_FILE,
-        ];
-        for written in 0..names.len() {
-            let dir = tempfile::tempdir().unwrap();
-            let checkpoints = Checkpoints::new(dir.path().to_owned(), 1);
-            checkpoints.write(&state(10), "", "", records()).unwrap();
-            let files = names
-                .iter()
-                .enumerate()
-                .map(|(index, name)| {
-                    let write: WriteFile<'_> = Box::new(move |path: &Path| {
-                        fs::write(path, "x").map_err(CheckpointError::io(path))?;
-                        match index == written {
-                            true => Err(CheckpointError::Missing { path: path.to_owned() }),
-                            false => Ok(()),
-                        }
-                    });
-                    (*name, write)
-                })
-                .collect();
-            assert!(checkpoints.write_set(20, files).is_err());
-            let latest = checkpoints.latest().unwrap().unwrap();
-            assert_eq!(latest.state.step, 10);
-            latest.records().unwrap();
-            // The next one is written over what was left.
-            checkpoints.write(&state(20), "", "", records()).unwrap();
-            assert_eq!(steps(&checkpoints), [20]);
-        }
-    }
-
-    #[test]
-    fn writing_a_step_again_replaces_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::new(dir.path().to_owned(), 3);
-        checkpoints.write(&state(10), "", "", records()).unwrap();
-        let mut again = state(10);
-        again.finished = true;
-        checkpoints.write(&again, "", "", records()).unwrap();
-        assert!(checkpoints.latest().unwrap().unwrap().state.finished);
-    }
-
-    #[test]
-    fn a_format_of_the_future_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::new(dir.path().to_owned(), 3);
-        let written = checkpoints
-            .write(&RunState { format: 2, ..state(1) }, "", "", records())
-            .err();
-        // Pruning reads the list again and meets it.
-        assert!(matches!(written, Some(CheckpointError::Format { found: 2, .. })));
-    }
-}
+mod tests;

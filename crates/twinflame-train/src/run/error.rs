@@ -114,8 +114,21 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// A file of the run could not be written while it went on.
+    #[error("the run was stopped after step {step}: {source}. Once that is mended, {resume}")]
+    Unwritable {
+        /// The last step done.
+        step: usize,
+        /// The file, and why.
+        source: Box<RunError>,
+        /// How to go on, in words.
+        resume: Resume,
+    },
     /// Not a run folder.
-    #[error("{} is not a run folder: there is no recipe.toml in it", path.display())]
+    #[error(
+        "{} is not a run folder: there is no recipe.toml in it. A run that was stopped before it had written one is started \
+         anew: `twinflame train RECIPE`", path.display()
+    )]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -130,6 +143,17 @@ pub enum RunError {
         path: PathBuf,
         /// Its steps.
         steps: usize,
+    },
+    /// The run was stopped by `run.stop_after_validations`.
+    #[error(
+        "the run {} is finished: its last {validations} validations brought nothing better. To train on nevertheless, raise \
+         run.stop_after_validations in {}", path.display(), path.join("recipe.toml").display()
+    )]
+    NoBetter {
+        /// The run folder.
+        path: PathBuf,
+        /// Validations since the best one.
+        validations: usize,
     },
     /// The loss is infinite or not a number.
     #[error("the loss of step {step} is {loss}: the run was stopped, and nothing after it is saved. {last_good}")]
@@ -171,6 +195,25 @@ impl std::fmt::Display for LastGood {
             f,
             ". Usual remedies: a lower optim.lr, a longer warm-up, task.max_grad_norm = 1.0, task.precision = \"f32\""
         )
+    }
+}
+
+/// How to go on with a run that was stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The run folder.
+    pub run_dir: PathBuf,
+    /// Step of the last checkpoint, if there is one.
+    pub step: Option<usize>,
+}
+
+impl std::fmt::Display for Resume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`twinflame train --resume {}` ", self.run_dir.display())?;
+        match self.step {
+            Some(step) => write!(f, "continues after step {step}"),
+            None => write!(f, "starts it again from the beginning"),
+        }
     }
 }
 

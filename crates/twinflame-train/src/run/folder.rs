@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoints, RECIPE_FILE};
+use super::durable;
 use super::error::RunError;
 use crate::recipe::ResolvedRecipe;
 
@@ -116,7 +117,8 @@ impl RunFolder {
         Checkpoints::new(self.path.join("checkpoints"), keep_last)
     }
 
-    /// Writes recipe, model configuration and where the run comes from.
+    /// Writes model configuration, where the run comes from and, when they are there, the recipe: a folder that has one
+    /// can be resumed.
     pub(super) fn write_origin(&self, recipe: &ResolvedRecipe, commit: &str, device: &str) -> Result<(), RunError> {
         // Configurations hold numbers and names only.
         let model = serde_json::to_string_pretty(&recipe.model).unwrap_or_default();
@@ -128,10 +130,9 @@ impl RunFolder {
             (RECIPE_FILE, recipe.to_toml()),
         ] {
             let path = self.path.join(name);
-            let temporary = self.path.join(format!(".{name}.tmp"));
-            fs::write(&temporary, text).map_err(RunError::io(&temporary))?;
-            fs::rename(&temporary, &path).map_err(RunError::io(&path))?;
+            durable::write(&path, &text).map_err(RunError::io(&path))?;
         }
+        durable::sync_dir(&self.path);
         Ok(())
     }
 }

@@ -4,15 +4,18 @@
 //! step; see [`train()`], [`resume`] and [`load()`]. [`import()`] makes one from the checkpoint of another program.
 
 mod checkpoint;
+mod durable;
 mod error;
 mod finite;
 mod folder;
 mod import;
 mod init;
 mod load;
+mod log_file;
 mod mailbox;
 mod options;
 mod parts;
+mod plan;
 mod quiet;
 mod state;
 mod strategy;
@@ -22,7 +25,7 @@ mod validate;
 
 pub use burn::train::Interrupter;
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
-pub use error::{LastGood, RunError};
+pub use error::{LastGood, Resume, RunError};
 pub use folder::{RunFolder, RunOrigin};
 pub use import::{ImportOptions, import};
 pub use load::{LoadedModel, load};

@@ -62,6 +62,18 @@ impl RunState {
         }
     }
 
+    /// Whether the log has a line of this step and split, `"train"` or `"valid"`, from before this state.
+    pub(super) fn has_logged(&self, step: usize, split: &str) -> bool {
+        // An epoch is not over before its validation is done.
+        let validation_is_due = self.batch > 0;
+        step < self.step || (step == self.step && (split == "train" || !validation_is_due))
+    }
+
+    /// Whether the last `limit` validations, `run.stop_after_validations`, brought nothing better.
+    pub(super) fn stopped_early(&self, limit: Option<usize>) -> bool {
+        limit.is_some_and(|limit| self.validations_since_best >= limit)
+    }
+
     /// Reads `state.json` of a checkpoint.
     pub(super) fn read(checkpoint: &Path) -> Result<Self, CheckpointError> {
         let path = checkpoint.join(super::checkpoint::STATE_FILE);
@@ -77,5 +89,25 @@ impl RunState {
             FORMAT => Ok(state),
             found => Err(CheckpointError::Format { path, found }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_validation_that_is_still_due_has_not_been_logged() {
+        let mut state = RunState {
+            step: 6,
+            epoch: 1,
+            batch: 3,
+            ..RunState::start(0)
+        };
+        assert!(state.has_logged(6, "train") && state.has_logged(5, "valid"));
+        assert!(!state.has_logged(6, "valid") && !state.has_logged(7, "train"));
+        state.epoch = 2;
+        state.batch = 0;
+        assert!(state.has_logged(6, "valid") && !state.has_logged(7, "train"));
     }
 }

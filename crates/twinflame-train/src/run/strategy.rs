@@ -15,47 +15,20 @@ use burn::train::{
     ValidLoader,
 };
 
-use super::checkpoint::{Checkpoint, Checkpoints};
-use super::error::{LastGood, RunError};
+use super::checkpoint::Checkpoint;
+use super::durable;
+use super::error::{LastGood, Resume, RunError};
 use super::finite::weights_are_finite;
 use super::mailbox::Mailbox;
 use super::options::Outcome;
+use super::plan::{End, Plan};
 use super::state::{Best, RunState};
 use super::validate::Validation;
+use crate::logger::{self, LogFault};
 use crate::metric::Scores;
 use crate::recipe::RunConfig;
 use crate::task::Task;
 use crate::watchdog::Watchdog;
-
-/// Everything that the loop needs and that does not change.
-pub(super) struct Plan {
-    /// Steps of the whole run.
-    pub(super) num_steps: usize,
-    /// Batches of an epoch.
-    pub(super) batches_per_epoch: usize,
-    /// `[run]` of the recipe.
-    pub(super) config: RunConfig,
-    /// Whether there is a validation set.
-    pub(super) validates: bool,
-    /// The resolved recipe, which goes into every checkpoint.
-    pub(super) recipe_toml: String,
-    /// The card, which does so too.
-    pub(super) card_json: String,
-    /// Where the run begins.
-    pub(super) start: RunState,
-    /// Where it saves.
-    pub(super) checkpoints: Checkpoints,
-}
-
-/// What the loop leaves behind; burn's own result forgets why it ended when the dashboard closes.
-pub(super) struct End {
-    /// How it ended.
-    pub(super) outcome: Result<Outcome, RunError>,
-    /// Where it ended.
-    pub(super) state: RunState,
-    /// The last checkpoint.
-    pub(super) checkpoint: Option<Checkpoint>,
-}
 
 /// Trains a [`Task`] by [`Plan`].
 pub(super) struct StepStrategy {
@@ -63,6 +36,7 @@ pub(super) struct StepStrategy {
     pub(super) mailbox: Mailbox,
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) scores: Scores,
+    pub(super) log_fault: LogFault,
     pub(super) end: Arc<Mutex<Option<End>>>,
 }
 
@@ -86,8 +60,10 @@ impl SupervisedLearningStrategy<Task> for StepStrategy {
             state: self.plan.start.clone(),
             checkpoint: None,
             started: Instant::now(),
+            saved: Instant::now(),
         };
         let outcome = training.run(&train, &valid);
+        let outcome = outcome.map_err(|error| training.with_remedy(error));
         let end = End {
             outcome,
             state: training.state,
@@ -117,6 +93,8 @@ struct Training<'a> {
     state: RunState,
     checkpoint: Option<Checkpoint>,
     started: Instant,
+    /// The last checkpoint, or the start.
+    saved: Instant,
 }
 
 impl Training<'_> {
@@ -126,7 +104,8 @@ impl Training<'_> {
             let done = LearnerEvent::EndEpoch(self.state.epoch);
             self.events.process_train(done).map_err(broken)?;
         }
-        while self.state.step < self.plan.num_steps {
+        // All steps may be done and the validation after them not: a run that was killed there continues with it.
+        while !self.state.finished {
             if let Pause::Asked = self.train_epoch(train)? {
                 self.save()?;
                 return Ok(Outcome::Interrupted);
@@ -144,8 +123,7 @@ impl Training<'_> {
                 }
             }
             self.end_epoch()?;
-            let limit = self.plan.config.stop_after_validations;
-            let stops = limit.is_some_and(|limit| self.state.validations_since_best >= limit);
+            let stops = self.state.stopped_early(self.plan.config.stop_after_validations);
             self.state.finished = is_last;
             if is_last || stops || improved || epoch.is_multiple_of(self.plan.config.save_every_epochs) {
                 self.save()?;
@@ -172,6 +150,7 @@ impl Training<'_> {
             let pairs = batch.len();
             let output = self.learner.train_step(batch);
             self.check_losses()?;
+            self.check_log()?;
             self.learner.lr_step();
             self.learner.optimizer_step(output.grads);
             self.advance(pairs);
@@ -187,12 +166,7 @@ impl Training<'_> {
                 pause = Pause::Asked;
                 break;
             }
-            if self
-                .plan
-                .config
-                .save_every_steps
-                .is_some_and(|every| self.state.step.is_multiple_of(every))
-            {
+            if self.save_is_due() {
                 self.save()?;
             }
         }
@@ -317,10 +291,58 @@ impl Training<'_> {
         }
     }
 
+    fn check_log(&self) -> Result<(), RunError> {
+        match self.strategy.log_fault.take() {
+            None => Ok(()),
+            Some((path, error)) => Err(RunError::io(&path)(error)),
+        }
+    }
+
+    /// What to do about a file that cannot be written.
+    fn with_remedy(&self, error: RunError) -> RunError {
+        match error {
+            RunError::Io { .. } | RunError::Checkpoint(_) => RunError::Unwritable {
+                step: self.state.step,
+                source: Box::new(error),
+                resume: Resume {
+                    run_dir: self.plan.folder.path().to_owned(),
+                    step: self
+                        .plan
+                        .checkpoints
+                        .latest()
+                        .ok()
+                        .flatten()
+                        .map(|last| last.state.step),
+                },
+            },
+            other => other,
+        }
+    }
+
+    /// Whether to save inside an epoch, after this step.
+    fn save_is_due(&self) -> bool {
+        let RunConfig {
+            save_every_steps,
+            save_every_minutes,
+            ..
+        } = self.plan.config;
+        save_every_steps.is_some_and(|every| self.state.step.is_multiple_of(every))
+            || save_every_minutes.is_some_and(|every| self.saved.elapsed().as_secs_f64() >= 60.0 * every)
+    }
+
+    /// Waits until the log holds everything up to the last step, and forces it to disk: a checkpoint is never ahead of it.
+    fn settle_log(&mut self) -> Result<(), RunError> {
+        self.events.flush().map_err(broken)?;
+        logger::settle(&self.store);
+        self.check_log()?;
+        let metrics = self.plan.folder.metrics_file();
+        durable::sync(&metrics).map_err(RunError::io(&metrics))
+    }
+
     /// Writes a checkpoint of everything up to the last step, unless a number in it is broken.
     fn save(&mut self) -> Result<(), RunError> {
         // The watchdog has seen every loss when all metrics have.
-        self.events.flush().map_err(broken)?;
+        self.settle_log()?;
         self.check_losses()?;
         if !weights_are_finite(&self.learner.model()) {
             return Err(RunError::NonFiniteWeights {
@@ -344,6 +366,7 @@ impl Training<'_> {
                 .checkpoints
                 .write(&self.state, &self.plan.recipe_toml, &self.plan.card_json, records)?;
         self.checkpoint = Some(written);
+        self.saved = Instant::now();
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! From a resolved recipe, or the folder of a run, to a trained model.
 
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,22 +8,22 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use burn::train::renderer::MetricsRenderer;
-use burn::train::{
-    ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Learner, SupervisedTraining, TrainingStrategy,
-};
+use burn::train::{ApplicationLoggerInstaller, Learner, SupervisedTraining, TrainingStrategy};
 
 use super::checkpoint::CheckpointError;
 use super::error::RunError;
 use super::folder::RunFolder;
+use super::log_file::LogFile;
 use super::mailbox::{Mailbox, WhenAsked};
 use super::options::{Display, Outcome, RunOptions, RunSummary};
 use super::parts::Parts;
+use super::plan::{End, Plan};
 use super::quiet::QuietRenderer;
 use super::state::RunState;
-use super::strategy::{End, Plan, StepStrategy};
+use super::strategy::StepStrategy;
 use super::terminal;
 use crate::card::Card;
-use crate::logger::{self, JsonlLogger, PlainRenderer, TensorBoardLogger};
+use crate::logger::{self, JsonlLogger, LogFault, PlainRenderer, TensorBoardLogger};
 use crate::metric::{Scores, set};
 use crate::recipe::ResolvedRecipe;
 use crate::task::Task;
@@ -38,31 +39,58 @@ use crate::watchdog::Watchdog;
 pub fn train(recipe: &ResolvedRecipe, device: &Device, options: &RunOptions) -> Result<RunSummary, RunError> {
     let parts = Parts::build(recipe, device)?.started(recipe, device)?;
     let folder = RunFolder::create(&options.runs_dir, &recipe.recipe.name)?;
-    folder.write_origin(recipe, &options.commit, &options.device_description)?;
+    if let Err(error) = folder.write_origin(recipe, &options.commit, &options.device_description) {
+        // Without a recipe it is of no use; the error that led here is the one to report.
+        let _ = fs::remove_dir_all(folder.path());
+        return Err(error);
+    }
     launch(recipe, parts, &folder, RunState::start(recipe.recipe.seed), options)
 }
 
-/// Continues the run in `run_dir` after its last checkpoint, with the recipe in the folder.
+/// Continues the run in `run_dir` after its last checkpoint, with the recipe in the folder; from the beginning if it was
+/// stopped before its first checkpoint.
 ///
 /// # Errors
-/// Anything that [`RunError`] names; [`RunError::Finished`] if nothing is left to do.
+/// Anything that [`RunError`] names; [`RunError::Finished`] or [`RunError::NoBetter`] if nothing is left to do.
 pub fn resume(run_dir: &Path, device: &Device, options: &RunOptions) -> Result<RunSummary, RunError> {
     let folder = RunFolder::open(run_dir)?;
     let recipe = ResolvedRecipe::load_file(&folder.recipe_file(), &[])?;
-    let checkpoints = folder.checkpoints(recipe.recipe.run.keep_last);
-    let checkpoint = checkpoints.latest()?.ok_or_else(|| CheckpointError::Missing {
-        path: run_dir.to_owned(),
-    })?;
-    if checkpoint.state.finished {
+    let run = &recipe.recipe.run;
+    let (parts, state) = match folder.checkpoints(run.keep_last).latest()? {
+        Some(checkpoint) => {
+            something_is_left(&folder, &checkpoint.state, run.stop_after_validations)?;
+            let parts = Parts::build(&recipe, device)?.restored(&recipe, &checkpoint)?;
+            (parts, checkpoint.state)
+        }
+        None => {
+            (options.notify)(&format!(
+                "{} has no checkpoint yet: from the beginning",
+                run_dir.display()
+            ));
+            let parts = Parts::build(&recipe, device)?.started(&recipe, device)?;
+            (parts, RunState::start(recipe.recipe.seed))
+        }
+    };
+    let metrics = folder.metrics_file();
+    logger::keep_lines(&metrics, |step, split| state.has_logged(step, split)).map_err(RunError::io(&metrics))?;
+    launch(&recipe, parts, &folder, state, options)
+}
+
+fn something_is_left(folder: &RunFolder, state: &RunState, limit: Option<usize>) -> Result<(), RunError> {
+    let path = folder.path().to_owned();
+    if state.finished {
         return Err(RunError::Finished {
-            path: run_dir.to_owned(),
-            steps: checkpoint.state.step,
+            path,
+            steps: state.step,
         });
     }
-    let parts = Parts::build(&recipe, device)?.restored(&recipe, &checkpoint)?;
-    let metrics = folder.metrics_file();
-    logger::truncate_after(&metrics, checkpoint.state.step).map_err(RunError::io(&metrics))?;
-    launch(&recipe, parts, &folder, checkpoint.state, options)
+    match state.stopped_early(limit) {
+        true => Err(RunError::NoBetter {
+            path,
+            validations: state.validations_since_best,
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Hands everything to burn's trainer and waits for the end.
@@ -80,6 +108,7 @@ fn launch(
     let (mailbox, posts) = Mailbox::new();
     let watchdog = Arc::new(watchdog(&parts));
     let scores = Scores::default();
+    let log_fault = LogFault::default();
     let end = Arc::new(Mutex::new(None));
     let num_steps = parts.num_steps;
     let strategy = StepStrategy {
@@ -95,15 +124,18 @@ fn launch(
             }
             .to_json(),
             start: start.clone(),
+            folder: folder.clone(),
             checkpoints: folder.checkpoints(recipe.recipe.run.keep_last),
         },
         mailbox,
         watchdog: watchdog.clone(),
         scores: scores.clone(),
+        log_fault: log_fault.clone(),
         end: end.clone(),
     };
     parts.train.start_at(start.epoch, start.batch);
     let train_loader = parts.train.clone();
+    tracing::info!("{}", train_loader.epoch_in_words());
     let epochs = num_steps.div_ceil(parts.train.num_batches().max(1));
     let metrics = folder.metrics_file();
     let events = folder.tensorboard_dir();
@@ -111,15 +143,16 @@ fn launch(
         .num_epochs(epochs)
         .label(&recipe.recipe.name)
         .with_interrupter(options.interrupter.clone())
-        .with_application_logger(application_logger(folder, options))
-        .with_metric_logger(JsonlLogger::append(&metrics, start.step).map_err(RunError::io(&metrics))?)
-        .with_metric_logger(TensorBoardLogger::create(&events, start.step).map_err(RunError::io(&events))?)
+        .with_application_logger(application_logger(folder, options)?)
+        .with_metric_logger(JsonlLogger::append(&metrics, start.step, &log_fault).map_err(RunError::io(&metrics))?)
+        .with_metric_logger(TensorBoardLogger::create(&events, start.step, &log_fault).map_err(RunError::io(&events))?)
         .with_custom_checkpointers(posts.model, posts.optim, posts.scheduler)
         .with_checkpointing_strategy(WhenAsked)
         .with_training_strategy(TrainingStrategy::Custom(custom(strategy)));
     let plain = logger::Plan {
         first_step: start.step,
         num_steps,
+        epoch: train_loader.epoch_in_words(),
         log_every_steps: recipe.recipe.run.log_every_steps,
         watchdog: watchdog.clone(),
     };
@@ -192,11 +225,14 @@ fn watchdog(parts: &Parts) -> Watchdog {
     }
 }
 
-fn application_logger(folder: &RunFolder, options: &RunOptions) -> Option<Box<dyn ApplicationLoggerInstaller>> {
-    let installer = || FileApplicationLoggerInstaller::new(folder.log_file());
-    options
-        .log_file
-        .then(|| Box::new(installer()) as Box<dyn ApplicationLoggerInstaller>)
+fn application_logger(
+    folder: &RunFolder,
+    options: &RunOptions,
+) -> Result<Option<Box<dyn ApplicationLoggerInstaller>>, RunError> {
+    match options.log_file {
+        true => Ok(Some(Box::new(LogFile::create(folder)?))),
+        false => Ok(None),
+    }
 }
 
 fn renderer(plain: logger::Plan, start: &RunState, options: &RunOptions) -> Box<dyn MetricsRenderer> {

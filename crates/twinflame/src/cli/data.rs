@@ -1,6 +1,8 @@
 //! `twinflame data`: a look at a data set, and what to take of it.
 
-use std::path::PathBuf;
+mod dedup;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -10,7 +12,7 @@ use super::figures;
 use super::table::bytes;
 use crate::data::curate::{CaptionFile, Curation, count_words, curate, read_queries};
 use crate::data::dataset::Source;
-use crate::data::inspect::{Histogram, Inspection, inspect};
+use crate::data::inspect::{Histogram, Inspection, Unreadable, inspect};
 use crate::data::shard::{INDEX_FILE, write_shards};
 use crate::data::{Tokenizer, TokenizerConfig};
 use crate::train::eval::{
@@ -34,6 +36,8 @@ enum DataVerb {
     Inspect(InspectArgs),
     /// Keep the pairs of a large collection that balance it over a list of queries, as CLIP's data was made
     Curate(CurateArgs),
+    /// Find images that are there twice, as the same file or nearly the same picture, and list the samples to keep
+    Dedup(dedup::DedupArgs),
     /// Write a data set as tar shards, the image files as they are; called again, it goes on where it stopped
     Shard(ShardArgs),
     /// Make a list of queries of the frequent words of a text
@@ -43,7 +47,7 @@ enum DataVerb {
 #[derive(Args, Debug)]
 struct ShardArgs {
     /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar' or
-    /// 's3://bucket/*.tar', or a .toml file with the keys of a recipe's [data.train]
+    /// 's3://bucket/*.tar', Parquet files, or a .toml file with the keys of a recipe's [data.train]
     source: PathBuf,
     /// Samples in a shard
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -95,7 +99,7 @@ struct QueriesArgs {
 #[derive(Args, Debug)]
 struct InspectArgs {
     /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar' or
-    /// 's3://bucket/*.tar', or a .toml file with the keys of a recipe's [data.train]
+    /// 's3://bucket/*.tar', Parquet files, or a .toml file with the keys of a recipe's [data.train]
     source: PathBuf,
     /// Leave the images closed: look at captions and, of shards, at what is missing
     #[arg(long)]
@@ -119,6 +123,7 @@ struct InspectArgs {
 pub(super) fn run(args: &DataArgs) -> anyhow::Result<()> {
     match &args.verb {
         DataVerb::Inspect(args) => run_inspect(args),
+        DataVerb::Dedup(args) => dedup::run(args),
         DataVerb::Shard(args) => run_shard(args),
         DataVerb::Curate(args) => run_curate(args),
         DataVerb::Queries(args) => run_queries(args),
@@ -256,9 +261,8 @@ fn run_inspect(args: &InspectArgs) -> anyhow::Result<()> {
         println!("\n{}", found.bad);
     }
     if let Some(path) = &args.skipped {
-        let lines = replay_list(&*source, &found)?;
-        write_whole(path, lines.as_bytes())?;
-        println!("\nnot usable, a line each: {}", path.display());
+        println!();
+        write_replay_list(path, &*source, &found.unreadable)?;
     }
     if let Some(path) = &args.output {
         save_png(&contact_sheet(&source.report().to_string(), &spread(&*source)), path)?;
@@ -282,12 +286,15 @@ fn counts(found: &Inspection, args: &InspectArgs) -> ReportTable {
         ]);
     }
     rows.push(("samples that cannot be read", found.bad.total() as u64));
+    numbers(&rows)
+}
+
+/// A table of what was counted.
+fn numbers(rows: &[(&str, u64)]) -> ReportTable {
+    let row = |(what, count): &(&str, u64)| vec![(*what).to_owned(), count.to_string()];
     ReportTable {
         header: ["", "number"].map(str::to_owned).to_vec(),
-        rows: rows
-            .into_iter()
-            .map(|(what, count)| vec![what.to_owned(), count.to_string()])
-            .collect(),
+        rows: rows.iter().map(row).collect(),
         num_word_columns: 1,
     }
 }
@@ -341,18 +348,21 @@ fn scripts(found: &Inspection) -> ReportTable {
 #[serde(untagged)]
 enum Line<'a> {
     Skipped(&'a crate::data::report::Skipped),
-    Unreadable(&'a crate::data::inspect::Unreadable),
+    Unreadable(&'a Unreadable),
 }
 
-fn replay_list(source: &dyn Source, found: &Inspection) -> anyhow::Result<String> {
+/// Writes what opening left out and what could not be read.
+fn write_replay_list(path: &Path, source: &dyn Source, unreadable: &[Unreadable]) -> anyhow::Result<()> {
     let skipped = source.report().skipped.iter().map(Line::Skipped);
-    let lines = skipped.chain(found.unreadable.iter().map(Line::Unreadable));
+    let lines = skipped.chain(unreadable.iter().map(Line::Unreadable));
     let mut text = String::new();
     for line in lines {
         text.push_str(&serde_json::to_string(&line)?);
         text.push('\n');
     }
-    Ok(text)
+    write_whole(path, text.as_bytes())?;
+    println!("not usable, a line each: {}", path.display());
+    Ok(())
 }
 
 /// Images at equal distances, with size and first caption.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use comfy_table::CellAlignment;
 
 use super::table::table;
@@ -57,14 +56,18 @@ pub(super) fn render(figures: &ReportTable) -> comfy_table::Table {
 }
 
 /// Writes `json_name` and, if there are captions, `picture_name` into `folder`, and says so.
+///
+/// The figures come last: a folder that has them has both.
 pub(super) fn save(outcome: &TestOutcome, folder: &Path, json_name: &str, picture_name: &str) -> anyhow::Result<()> {
+    let picture = folder.join(picture_name);
+    if let Some(image) = &outcome.picture {
+        save_png(image, &picture)?;
+    }
     let json = folder.join(json_name);
     outcome.report.save(&json)?;
     println!("\nfigures: {}", json.display());
-    if let Some(picture) = &outcome.picture {
-        let path = folder.join(picture_name);
-        save_png(picture, &path).with_context(|| "the figures are saved, the picture is not")?;
-        println!("picture: {}", path.display());
+    if outcome.picture.is_some() {
+        println!("picture: {}", picture.display());
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How failure looks: a user's mistake is one paragraph, a bug is one line and where to report it.
 
 use std::error::Error;
+use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
@@ -8,15 +9,18 @@ use crate::{data, device};
 
 const ISSUES: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
 
-/// How the panic of `println!` begins when standard output cannot be written.
-const CLOSED_PIPE: &str = "failed printing to stdout";
+/// How the panics of `println!` and `eprintln!` begin when a stream cannot be written.
+const UNWRITABLE: [&str; 2] = ["failed printing to stdout: ", "failed printing to stderr: "];
+
+/// How they end when the reader of a pipe has gone away; the last two are those of Windows.
+const CLOSED_PIPE: [&str; 3] = ["(os error 32)", "(os error 109)", "(os error 232)"];
 
 /// Prints the error, if any, with its causes and returns the process's exit code.
 pub(super) fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", paragraph(error.as_ref()));
+            say(&format!("error: {}", paragraph(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -48,15 +52,28 @@ pub(super) fn install_panic_hook() {
         if device::is_probing() || data::panic_is_contained() {
             return;
         }
-        // `twinflame models | head` closes the pipe early; that is no failure.
-        if info.payload_as_str().is_some_and(|text| text.starts_with(CLOSED_PIPE)) {
-            std::process::exit(0);
+        if let Some(text) = info.payload_as_str().filter(|text| is_unwritable(text)) {
+            // `twinflame models | head` closes the pipe early; that is no failure.
+            if CLOSED_PIPE.iter().any(|end| text.ends_with(end)) {
+                std::process::exit(0);
+            }
+            say(&format!("error: {text}"));
+            std::process::exit(1);
         }
-        eprintln!("{}", panic_line(info));
+        say(&panic_line(info));
         if wants_backtrace {
             default_hook(info);
         }
     }));
+}
+
+fn is_unwritable(panic: &str) -> bool {
+    UNWRITABLE.iter().any(|begin| panic.starts_with(begin))
+}
+
+/// Prints a line on standard error, if that can be written: `eprintln!` would panic.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn panic_line(info: &PanicHookInfo<'_>) -> String {

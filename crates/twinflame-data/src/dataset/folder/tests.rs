@@ -51,7 +51,8 @@ fn the_same_table_reads_alike_from_each_format() {
         ),
     ];
     for (name, text) in tables {
-        let source = open(&folder(&images, name, text)).unwrap();
+        let folder = folder(&images, name, text);
+        let source = open(&folder).unwrap();
         assert_eq!(captions(&source), ["a dog, barking", "two cats"], "{name}");
         assert_eq!([source.image_id(0), source.image_id(1)], [0, 1]);
         assert_eq!(source.name(1), "sub/b.png");
@@ -90,7 +91,8 @@ fn columns_and_separator_can_be_named() {
 #[test]
 fn what_is_wrong_with_rows_is_counted_and_named() {
     let text = "image,caption\ngone.png,x\na.png,\n,y\na.png,  \na.png,good\ngone.png,z\n";
-    let source = open(&folder(&["a.png"], "captions.csv", text)).unwrap();
+    let folder = folder(&["a.png"], "captions.csv", text);
+    let source = open(&folder).unwrap();
     assert_eq!(captions(&source), ["good"]);
     let report = source.report();
     assert_eq!(report.num_samples, 1);
@@ -178,4 +180,61 @@ fn files_are_read_when_drawn() {
     );
     assert_eq!(source.draw(0, &mut rng).unwrap_err().reason(), "empty file");
     assert_eq!(source.draw(2, &mut rng).unwrap_err().reason(), "cannot read file");
+}
+
+#[test]
+fn a_row_is_found_again_whatever_is_around_it() {
+    let rows: Vec<String> = (0..40)
+        .map(|row| "ä, \"\"b\"\"\r\n".repeat(row % 3) + &format!("end {row}"))
+        .collect();
+    let csv = |end: &str| {
+        let line = |row: &String| format!("a.png,\"{row}\"{end}");
+        let lines: Vec<String> = rows.iter().map(line).collect();
+        format!("\u{feff}image,caption{end}{end}{}", lines.concat())
+    };
+    for (name, text) in [
+        ("captions.csv", csv("\n")),
+        ("captions.csv", csv("\r\n")),
+        ("captions.csv", csv("\n").trim_end().to_owned()),
+    ] {
+        let folder = folder(&["a.png"], name, &text);
+        let source = open(&folder).unwrap();
+        let expected: Vec<String> = rows.iter().map(|row| row.replace("\"\"", "\"")).collect();
+        let mut order: Vec<usize> = (0..source.num_samples()).collect();
+        order.reverse();
+        for index in order {
+            assert_eq!(source.captions(index).unwrap(), [expected[index].as_str()]);
+        }
+        assert_eq!(source.num_samples(), rows.len());
+        assert_eq!(source.eval_images(), [0]);
+    }
+}
+
+#[test]
+fn a_table_that_changes_afterwards_is_an_error_of_the_sample() {
+    for (name, before, after) in [
+        (
+            "captions.csv",
+            "image,caption\na.png,one\na.png,two\n",
+            "image,caption\na.png,one\na.png,six\n",
+        ),
+        (
+            "captions.csv",
+            "image,caption\na.png,one\na.png,two\n",
+            "image,caption\na.png,one\n",
+        ),
+        (
+            "captions.jsonl",
+            "{\"image\": \"a.png\", \"caption\": \"one\"}\n{\"image\": \"a.png\", \"caption\": \"two\"}\n",
+            "{\"image\": \"a.png\", \"caption\": \"one\"}\n{\"image\": \"a.png\", \"caption\": {}}      \n",
+        ),
+    ] {
+        let folder = folder(&["a.png"], name, before);
+        let source = open(&folder).unwrap();
+        fs::write(folder.path().join(name), after).unwrap();
+        assert_eq!(source.captions(0).unwrap(), ["one"]);
+        let error = source.draw(1, &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err();
+        assert_eq!(error.reason(), "unreadable caption", "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
 }

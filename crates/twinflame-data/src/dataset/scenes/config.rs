@@ -171,7 +171,7 @@ impl ScenesConfig {
         }
         if !(0.0..=1.0).contains(&self.jitter) {
             return Err(DataError::Setting {
-                key: "jitter",
+                key: "jitter".into(),
                 value: self.jitter.to_string(),
                 expected: "it is a share, from 0 to 1".to_owned(),
             });
@@ -179,14 +179,14 @@ impl ScenesConfig {
         let [min, max] = self.objects;
         if !(2 <= min && min <= max && max <= 4) {
             return Err(DataError::Setting {
-                key: "objects",
+                key: "objects".into(),
                 value: format!("{:?}", self.objects),
                 expected: "it is the fewest and the most objects of a scene, from 2 to 4".to_owned(),
             });
         }
         if self.relations.is_empty() {
             return Err(DataError::Setting {
-                key: "relations",
+                key: "relations".into(),
                 value: "[]".to_owned(),
                 expected: "captions need at least one of left, right, above and below".to_owned(),
             });
@@ -199,7 +199,7 @@ impl ScenesConfig {
                 "it must be positive"
             };
             return Err(DataError::Setting {
-                key: "num_scenes",
+                key: "num_scenes".into(),
                 value: self.scenes().to_string(),
                 expected: expected.to_owned(),
             });
@@ -213,7 +213,7 @@ fn in_range(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Re
         return Ok(());
     }
     Err(DataError::Setting {
-        key,
+        key: key.into(),
         value: value.to_string(),
         expected: format!("it must be from {} to {}", range.start(), range.end()),
     })

@@ -37,6 +37,15 @@ pub struct WebDatasetConfig {
     /// Samples and shards that may be left out because they are damaged or lack a part; one more is an error. Default 1000.
     #[serde(default = "max_skipped")]
     pub max_skipped: usize,
+    /// File of the samples to use, an object `{"file": shard, "sample": key}` on each line, as `twinflame data curate` and
+    /// `twinflame data dedup` write it. Shards without any are not opened. Left out: all samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<PathBuf>,
+    /// File of samples that show one thing, an object `{"file": shard, "sample": key, "group": number}` on each line, as
+    /// `twinflame data dedup --groups` writes it: those of a group have one image id, so that `task.targets = "by-id"` and
+    /// `loader.distinct_ids` take them for the same. Left out: every sample is another image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<PathBuf>,
     /// File that keeps what opening found, so that the next opening reads only shards that are new or have changed: by size
     /// and time, or a server's ETag. Made if it is not there, and anew if it is of other `image_keys`, `caption_key` or
     /// `caption_field`. For one source each. Left out: every opening reads all shards.
@@ -92,6 +101,8 @@ impl WebDatasetConfig {
             caption_key: caption_key(),
             caption_field: None,
             max_skipped: max_skipped(),
+            keep: None,
+            groups: None,
             index: None,
             timeout_seconds: timeout_seconds(),
             retries: retries(),
@@ -104,8 +115,8 @@ impl WebDatasetConfig {
     /// ones.
     ///
     /// # Errors
-    /// Patterns that match no shard, no usable sample, more than `max_skipped` that are not, a server that does not answer, or
-    /// an index that is damaged.
+    /// Patterns that match no shard, no usable sample, more than `max_skipped` that are not, a server that does not answer, an
+    /// index that is damaged, or a list (`keep`, `groups`) that cannot be read or names nothing of the shards.
     pub fn open(&self) -> Result<WebDatasetSource, DataError> {
         WebDatasetSource::open(self)
     }
@@ -129,7 +140,7 @@ impl WebDatasetConfig {
     pub(super) fn validate(&self) -> Result<(), DataError> {
         if self.image_keys.is_empty() {
             return Err(DataError::Setting {
-                key: "image_keys",
+                key: "image_keys".into(),
                 value: "[]".to_owned(),
                 expected: "list the endings of image members, or leave it out for all that can be read".to_owned(),
             });
@@ -137,14 +148,14 @@ impl WebDatasetConfig {
         const MAX_TIMEOUT: f64 = 3600.0;
         if !(self.timeout_seconds > 0.0 && self.timeout_seconds <= MAX_TIMEOUT) {
             return Err(DataError::Setting {
-                key: "timeout_seconds",
+                key: "timeout_seconds".into(),
                 value: self.timeout_seconds.to_string(),
                 expected: format!("above 0, up to {MAX_TIMEOUT}"),
             });
         }
         match &self.caption_field {
             Some(field) if self.json_field().is_none() => Err(DataError::Setting {
-                key: "caption_field",
+                key: "caption_field".into(),
                 value: format!("{field:?}"),
                 expected: format!(
                     "captions of .{} members have no fields; set caption_key to \"json\", or leave caption_field out",
@@ -157,7 +168,7 @@ impl WebDatasetConfig {
 }
 
 /// A text or a list of texts; one is written as a text.
-mod one_or_many {
+pub(crate) mod one_or_many {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Deserialize)]
@@ -167,14 +178,14 @@ mod one_or_many {
         Many(Vec<String>),
     }
 
-    pub(super) fn serialize<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
         match list {
             [one] => one.serialize(serializer),
             many => many.serialize(serializer),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
         Ok(match OneOrMany::deserialize(deserializer)? {
             OneOrMany::One(one) => vec![one],
             OneOrMany::Many(many) => many,

@@ -41,9 +41,11 @@ struct Known {
 }
 
 /// What is known of a shard.
-#[derive(Debug)]
-pub(super) struct Found {
+#[derive(Debug, Default)]
+pub(super) struct Opened {
     pub(super) entries: Vec<Entry>,
+    /// Keys of the samples.
+    pub(super) keys: Vec<String>,
     pub(super) scan: Scan,
     /// For the next index; nothing where the shard could not be read or has no version.
     pub(super) record: Option<Record>,
@@ -150,19 +152,18 @@ impl Index {
     ///
     /// # Errors
     /// An index that is damaged.
-    pub(super) fn find(&self, shard: &Shard) -> Result<Found, DataError> {
+    pub(super) fn find(&self, shard: &Shard) -> Result<Opened, DataError> {
         let stat = match shard.stat() {
             Ok(stat) => stat,
             // Asking again would take the same time once more.
             Err(error) => {
-                return Ok(Found {
-                    entries: Vec::new(),
+                return Ok(Opened {
                     scan: Scan {
-                        faulty: Vec::new(),
                         broken: Some(error.to_string()),
                         unread: true,
+                        ..Scan::default()
                     },
-                    record: None,
+                    ..Opened::default()
                 });
             }
         };
@@ -172,12 +173,12 @@ impl Index {
             .get(&name)
             .filter(|known| known.stat == stat && !stat.stamp.is_empty());
         let Some(known) = known else {
-            return Ok(Found::read(shard, &self.config, Some(stat)));
+            return Ok(Opened::read(shard, &self.config, Some(stat)));
         };
         let gzip = &self.bytes[known.place.clone()];
         let contents = Contents::unpack(gzip).and_then(|contents| {
             let entries = contents.entries(stat.len)?;
-            Some((contents, entries))
+            (entries.len() == contents.keys.len()).then_some((contents, entries))
         });
         let Some((contents, entries)) = contents else {
             return Err(DataError::Index {
@@ -185,19 +186,29 @@ impl Index {
                 message: format!("it is damaged at {name}: delete it, and it is made anew"),
             });
         };
-        Ok(Found {
+        Ok(Opened {
             entries,
+            keys: contents.keys,
             scan: Scan {
                 faulty: contents.faulty,
                 broken: contents.broken,
                 unread: false,
             },
-            record: Some(Record {
-                stat,
-                gzip: gzip.to_vec(),
-                is_new: false,
-            }),
+            record: Some(self.record(known)),
         })
+    }
+
+    /// What the index says of a shard that is not looked at this time, for the next index.
+    pub(super) fn kept(&self, shard: &Shard) -> Option<Record> {
+        self.shards.get(&shard.name()).map(|known| self.record(known))
+    }
+
+    fn record(&self, known: &Known) -> Record {
+        Record {
+            stat: known.stat.clone(),
+            gzip: self.bytes[known.place.clone()].to_vec(),
+            is_new: false,
+        }
     }
 
     /// Writes what was found in place of the index, if it is not what it says already.
@@ -235,34 +246,40 @@ impl Index {
     }
 }
 
-impl Found {
+impl Opened {
     /// Reads a shard; for an index if its version is given.
     pub(super) fn read(shard: &Shard, config: &WebDatasetConfig, stat: Option<Stat>) -> Self {
-        let mut entries = Vec::new();
-        let mut contents = Contents::default();
+        let (mut entries, mut keys) = (Vec::new(), Vec::new());
         let mut scan = scan(shard, config, |entry, key, _| {
             entries.push(entry);
-            if stat.is_some() {
-                contents.keys.push(key.to_owned());
-            }
+            keys.push(key.to_owned());
         });
         if scan.unread && shard.server().is_some() {
             // How far a connection carried must not decide which samples there are.
             entries.clear();
+            keys.clear();
             scan.faulty.clear();
         }
         let kept = stat.filter(|stat| !scan.unread && !stat.stamp.is_empty());
         let record = kept.and_then(|stat| {
-            contents.spans = spans(&entries);
-            contents.faulty.clone_from(&scan.faulty);
-            contents.broken.clone_from(&scan.broken);
+            let contents = Contents {
+                keys: keys.clone(),
+                spans: spans(&entries),
+                faulty: scan.faulty.clone(),
+                broken: scan.broken.clone(),
+            };
             Some(Record {
                 stat,
                 gzip: contents.pack().ok()?,
                 is_new: true,
             })
         });
-        Self { entries, scan, record }
+        Self {
+            entries,
+            keys,
+            scan,
+            record,
+        }
     }
 }
 

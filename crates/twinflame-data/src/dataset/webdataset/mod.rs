@@ -2,16 +2,21 @@
 
 mod config;
 mod index;
+mod lists;
 #[cfg(feature = "remote")]
 mod remote;
+mod sample_list;
 mod scan;
 mod shard;
 mod shards;
 mod source;
 #[cfg(test)]
 mod tests;
+mod url;
 
 pub use config::WebDatasetConfig;
-pub use shard::is_url;
+pub(crate) use config::one_or_many;
+pub(crate) use shards::expand;
 pub use source::WebDatasetSource;
 pub(crate) use source::for_each_caption;
+pub use url::is_url;

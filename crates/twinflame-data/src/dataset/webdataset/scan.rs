@@ -9,7 +9,8 @@ use tar::Archive;
 
 use super::WebDatasetConfig;
 use super::shard::{Shard, is_unread};
-use crate::dataset::folder::texts_of;
+use crate::dataset::fault::Fault;
+use crate::dataset::texts_of;
 
 /// Longest caption member, in bytes: a caption is a text of some lines.
 const MAX_CAPTION_BYTES: u32 = 1 << 20;
@@ -38,21 +39,6 @@ impl Span {
 pub(super) struct Entry {
     pub(super) image: Span,
     pub(super) caption: Span,
-}
-
-/// Why a sample is left out. Reports count by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Fault {
-    /// No member is an image.
-    NoImage,
-    /// No member has the caption.
-    NoCaption,
-    /// The caption is no text.
-    BadCaption,
-    /// The caption is empty.
-    EmptyCaption,
-    /// Two members of one name.
-    TwiceNamed,
 }
 
 /// A sample that is left out.

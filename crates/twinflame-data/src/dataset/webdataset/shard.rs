@@ -28,20 +28,6 @@ pub(super) struct Stat {
     pub(super) stamp: String,
 }
 
-/// Whether a text is a URL and no path: it begins with `name://`.
-///
-/// ```
-/// # use twinflame_data::dataset::is_url;
-/// assert!(is_url("s3://bucket/00000.tar") && !is_url("data/00000.tar"));
-/// ```
-pub fn is_url(text: &str) -> bool {
-    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
-    scheme.len() > 1
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-}
-
 impl Shard {
     /// Path or URL, as messages name it.
     pub(super) fn name(&self) -> String {
@@ -147,19 +133,4 @@ pub(super) fn no_answer(error: &io::Error) -> bool {
 #[cfg(feature = "remote")]
 pub(super) fn failed(error: &io::Error) -> Option<&Failed> {
     error.get_ref()?.downcast_ref()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_told_from_paths() {
-        for url in ["http://h/a.tar", "s3://b/{0..3}.tar", "ftp://h/a"] {
-            assert!(is_url(url), "{url}");
-        }
-        for path in ["a.tar", "/d/a.tar", "C:\\a.tar", "{0..3}.tar", "a b://c", "://a"] {
-            assert!(!is_url(path), "{path}");
-        }
-    }
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::WebDatasetConfig;
 #[cfg(feature = "remote")]
 use super::remote::Stores;
-use super::shard::{Shard, is_url};
+use super::shard::Shard;
+use super::url::{is_url, masked};
 use crate::dataset::DataError;
 
 /// Most names that one pattern may stand for: far more than any data set has, and few enough to fit into memory.
@@ -16,33 +17,53 @@ const MAX_NAMES: usize = 1_000_000;
 const NOT_BUILT: &str = "this binary was built without the feature remote, which reads URLs: cargo install --path \
                          crates/twinflame --features remote";
 
-/// The shards that patterns name, in their order; those of a glob are sorted.
+/// The shards that a configuration names, in its order; those of a glob are sorted.
 ///
 /// `{000..199}` counts with leading zeros as written, `{a,b}` lists, both as often as wanted and one in the other; then `*`, `?`
 /// and `[…]` match files that are there. In a URL they match what a bucket lists; a web server lists nothing.
 ///
 /// # Errors
 /// An empty list, braces that do not pair, a pattern that matches no file, a shard named twice, or a URL that cannot be used.
-pub(super) fn expand(config: &WebDatasetConfig) -> Result<Vec<Shard>, DataError> {
-    if config.shards.is_empty() {
+pub(super) fn shards_of(config: &WebDatasetConfig) -> Result<Vec<Shard>, DataError> {
+    #[cfg(feature = "remote")]
+    let objects = {
+        let mut stores = Stores::new(config.patience());
+        move |url: &str| Ok(stores.objects(url)?.into_iter().map(Shard::Object).collect())
+    };
+    #[cfg(not(feature = "remote"))]
+    let objects = |_: &str| Err(NOT_BUILT.to_owned());
+    expand_with(&config.shards, objects)
+}
+
+/// The files that patterns name, as [`shards_of`] finds them, for sources that read no URLs.
+///
+/// # Errors
+/// As there; any URL.
+pub(crate) fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
+    let no_objects = |_: &str| Err("only tar shards are read from URLs: copy the files to this machine".to_owned());
+    let shards = expand_with(patterns, no_objects)?;
+    Ok(shards.iter().map(Shard::path).collect())
+}
+
+/// `objects` finds what a URL names.
+fn expand_with(
+    patterns: &[String],
+    mut objects: impl FnMut(&str) -> Result<Vec<Shard>, String>,
+) -> Result<Vec<Shard>, DataError> {
+    if patterns.is_empty() {
         return Err(DataError::NoShards);
     }
-    #[cfg(feature = "remote")]
-    let mut stores = Stores::new(config.patience());
     let mut shards = Vec::new();
-    for pattern in &config.shards {
+    for pattern in patterns {
         let wrong = |message: String| DataError::ShardPattern {
-            pattern: pattern.clone(),
+            pattern: masked(pattern),
             message,
         };
         let names = braces(pattern).map_err(wrong)?;
         let before = shards.len();
         for name in names {
             if is_url(&name) {
-                #[cfg(feature = "remote")]
-                shards.extend(stores.objects(&name).map_err(wrong)?.into_iter().map(Shard::Object));
-                #[cfg(not(feature = "remote"))]
-                return Err(wrong(NOT_BUILT.to_owned()));
+                shards.extend(objects(&name).map_err(wrong)?);
             } else if name.contains(['*', '?', '[']) {
                 // Sorted by the crate.
                 for path in glob::glob(&name).map_err(|error| wrong(error.to_string()))? {
@@ -58,12 +79,10 @@ pub(super) fn expand(config: &WebDatasetConfig) -> Result<Vec<Shard>, DataError>
     }
     let mut sorted: Vec<PathBuf> = shards.iter().map(Shard::path).collect();
     sorted.sort_unstable();
-    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(DataError::ShardTwice {
-            shard: twice[0].clone(),
-        });
+    match sorted.array_windows().find(|[a, b]| a == b) {
+        Some([twice, _]) => Err(DataError::ShardTwice { shard: twice.clone() }),
+        None => Ok(shards),
     }
-    Ok(shards)
 }
 
 /// What a text with braces stands for.
@@ -192,8 +211,8 @@ mod tests {
         }
         let pattern = |name: &str| folder.path().join(name).display().to_string();
         let names = |patterns: &[String]| {
-            let shards = expand(&WebDatasetConfig::new(patterns))?;
-            let last = |shard: &Shard| shard.path().file_name().unwrap().to_string_lossy().into_owned();
+            let shards = expand(patterns)?;
+            let last = |shard: &PathBuf| shard.file_name().unwrap().to_string_lossy().into_owned();
             Ok::<_, DataError>(shards.iter().map(last).collect::<Vec<_>>())
         };
         assert_eq!(names(&[pattern("*.tar")]).unwrap(), ["a.tar", "b.tar"]);
@@ -208,8 +227,27 @@ mod tests {
     #[cfg(not(feature = "remote"))]
     #[test]
     fn a_url_says_what_has_to_be_built() {
-        let config = WebDatasetConfig::new(["s3://bucket/{0..1}.tar"]);
-        let error = expand(&config).unwrap_err().to_string();
-        assert!(error.contains("built without the feature remote"), "{error}");
+        for url in [
+            "s3://bucket/{0..1}.tar",
+            "gs://bucket/*.tar",
+            "http://host/0.tar",
+            "https://host/0.tar",
+        ] {
+            let error = WebDatasetConfig::new([url]).open().unwrap_err().to_string();
+            let expected = format!("shards, {url}: this binary was built without the feature remote");
+            assert!(
+                error.starts_with(&expected) && error.contains("--features remote"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn sources_of_files_refuse_urls() {
+        let error = expand(&["https://u:secret@host/0.parquet".to_owned()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "shards, https://host/0.parquet: only tar shards are read from URLs: copy the files to this machine"
+        );
     }
 }

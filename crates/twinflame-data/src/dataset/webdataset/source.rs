@@ -2,16 +2,18 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
-use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::WebDatasetConfig;
-use super::index::{Found, Index, Record};
-use super::scan::{Entry, Fault, Scan, Span, captions, scan};
+use super::index::{Index, Opened, Record};
+use super::lists::{Lists, Seen};
+use super::scan::{Entry, Scan, Span, captions, scan};
 use super::shard::{Shard, no_answer};
-use super::shards::expand;
+use super::shards::shards_of;
+use super::url::masked;
+use crate::dataset::source::draw_among;
 use crate::dataset::{Classes, DataError, Draw, SampleError, Source};
 use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
 use crate::report::{OpenReport, Skipped};
@@ -34,31 +36,40 @@ pub struct WebDatasetSource {
     /// Sample at which each shard begins.
     starts: Vec<usize>,
     entries: Vec<Entry>,
+    /// Samples whose image id is that of an earlier one, and which. Ascending.
+    joined: Vec<(usize, usize)>,
     json_field: Option<String>,
     report: OpenReport,
     limits: DecodeLimits,
 }
 
-/// Hands over shard, key and captions of every sample, one shard after another, and nothing after the first error. Returns
-/// how many shards and samples are damaged, which are left out.
+/// Hands over shard, key and captions of every sample that is used, one shard after another, and nothing after the first error.
+/// Returns how many shards and samples are damaged, which are left out.
 ///
 /// # Errors
-/// Patterns that match no shard and a server that does not answer, as a [`DataError`], and what `act` returns.
+/// Patterns that match no shard, lists that cannot be read and a server that does not answer, as a [`DataError`], and what
+/// `act` returns.
 pub(crate) fn for_each_caption<E: From<DataError>>(
     config: &WebDatasetConfig,
     mut act: impl FnMut(&str, &str, Vec<String>) -> Result<(), E>,
 ) -> Result<u64, E> {
     config.validate()?;
     let mut damaged = 0;
-    for shard in expand(config)? {
-        let name = shard.name();
+    let shards = shards_of(config)?;
+    let lists = Lists::read(config, &paths(&shards))?;
+    for (number, shard) in shards.iter().enumerate() {
+        if !lists.names_shard(number) {
+            continue;
+        }
+        let (name, mut seen) = (shard.name(), Seen::default());
         let mut outcome = Ok(());
-        let mut scan = scan(&shard, config, |_, key, captions| {
-            if outcome.is_ok() {
+        let mut scan = scan(shard, config, |_, key, captions| {
+            if lists.picks(number, key, &mut seen) && outcome.is_ok() {
                 outcome = act(&name, key, captions);
             }
         });
         outcome?;
+        lists.select_faults(number, &mut scan, &mut seen);
         if scan.unread && shard.server().is_some() {
             // Part of it is with `act` already.
             return Err(E::from(DataError::Read {
@@ -78,34 +89,45 @@ impl WebDatasetSource {
     /// As [`WebDatasetConfig::open`].
     pub(super) fn open(config: &WebDatasetConfig) -> Result<Self, DataError> {
         config.validate()?;
-        let shards = expand(config)?;
+        let shards = shards_of(config)?;
         let index = config
             .index
             .as_deref()
             .map(|path| Index::open(path, config))
             .transpose()?;
         let threads = threads_for(&shards)?;
-        ask_servers(&shards)?;
         let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
+        let paths = paths(&shards);
+        let lists = Lists::read(config, &paths)?;
+        let mut listed = lists.found();
+        let numbered: Vec<(usize, &Shard)> = shards.iter().enumerate().collect();
+        let used = |&&(number, _): &&(usize, &Shard)| lists.names_shard(number);
+        ask_servers(numbered.iter().filter(used).map(|&(_, shard)| shard))?;
         let mut records: Vec<(String, Option<Record>)> = Vec::new();
-        let find = |shard| find(shard, config, index.as_ref());
-        for shards in shards.chunks(SHARDS_AT_ONCE) {
-            let found = in_threads(threads.as_ref(), || {
-                shards.par_iter().map(&find).collect::<Result<Vec<_>, _>>()
+        let open = |&(number, shard): &(usize, &Shard)| {
+            let mut opened = open_shard(shard, lists.names_shard(number), config, index.as_ref())?;
+            let seen = lists.select(number, &mut opened);
+            Ok((opened, seen))
+        };
+        for shards in numbered.chunks(SHARDS_AT_ONCE) {
+            let opened = in_threads(threads.as_ref(), || {
+                shards.par_iter().map(&open).collect::<Result<Vec<_>, DataError>>()
             })?;
-            for (shard, found) in shards.iter().zip(found) {
+            for ((_, shard), (opened, seen)) in shards.iter().zip(opened) {
                 starts.push(entries.len());
-                entries.extend(found.entries);
+                lists.add(&mut listed, seen, entries.len());
+                entries.extend(opened.entries);
                 report.num_samples = entries.len();
                 let name = shard.name();
-                add_to(&mut report, &name, found.scan);
-                records.push((name, found.record));
+                add_to(&mut report, &name, opened.scan);
+                records.push((name, opened.record));
                 within_budget(&report, config)?;
             }
         }
         if let Some(index) = &index {
             index.update(&records)?;
         }
+        lists.check(&listed, &paths, &mut report)?;
         if entries.is_empty() {
             return Err(DataError::NoSamples {
                 path: shards[0].path(),
@@ -113,13 +135,15 @@ impl WebDatasetSource {
             });
         }
         if !report.is_clean() {
-            tracing::warn!("{}: {report}", config.shards.join(", "));
+            let patterns: Vec<String> = config.shards.iter().map(|pattern| masked(pattern)).collect();
+            tracing::warn!("{}: {report}", patterns.join(", "));
         }
         Ok(Self {
             shards,
             threads,
             starts,
             entries,
+            joined: listed.joined,
             json_field: config.json_field().map(str::to_owned),
             report,
             limits: DecodeLimits::default(),
@@ -163,8 +187,8 @@ fn unreadable(shard: &Shard, source: io::Error) -> SampleError {
     }
 }
 
-fn one_of(mut captions: Vec<String>, rng: &mut ChaCha8Rng) -> String {
-    captions.swap_remove(rng.random_range(0..captions.len()))
+fn paths(shards: &[Shard]) -> Vec<PathBuf> {
+    shards.iter().map(Shard::path).collect()
 }
 
 /// Threads that wait for servers; none if all shards are files.
@@ -187,7 +211,7 @@ fn in_threads<T: Send>(threads: Option<&ThreadPool>, act: impl FnOnce() -> T + S
 }
 
 /// An error if a server does not answer at all: the time would pass once for each of its shards.
-fn ask_servers(shards: &[Shard]) -> Result<(), DataError> {
+fn ask_servers<'a>(shards: impl Iterator<Item = &'a Shard>) -> Result<(), DataError> {
     let mut asked = HashSet::new();
     for shard in shards {
         if shard.server().is_some_and(|server| asked.insert(server))
@@ -203,10 +227,20 @@ fn ask_servers(shards: &[Shard]) -> Result<(), DataError> {
     Ok(())
 }
 
-fn find(shard: &Shard, config: &WebDatasetConfig, index: Option<&Index>) -> Result<Found, DataError> {
+/// What is known of a shard: nothing new if no sample of it is used.
+fn open_shard(
+    shard: &Shard,
+    is_used: bool,
+    config: &WebDatasetConfig,
+    index: Option<&Index>,
+) -> Result<Opened, DataError> {
     match index {
-        Some(index) => index.find(shard),
-        None => Ok(Found::read(shard, config, None)),
+        Some(index) if is_used => index.find(shard),
+        None if is_used => Ok(Opened::read(shard, config, None)),
+        _ => Ok(Opened {
+            record: index.and_then(|index| index.kept(shard)),
+            ..Opened::default()
+        }),
     }
 }
 
@@ -222,27 +256,16 @@ fn within_budget(report: &OpenReport, config: &WebDatasetConfig) -> Result<(), D
 
 /// Reports what is wrong in a shard.
 fn add_to(report: &mut OpenReport, name: &str, scan: Scan) {
-    let mut skip = |sample, reason| {
-        report.skipped.push(Skipped {
-            file: name.to_owned(),
-            sample,
-            reason,
-        });
-    };
     for faulty in scan.faulty {
-        let tally = match faulty.fault {
-            Fault::NoImage => &mut report.no_image,
-            Fault::NoCaption => &mut report.no_caption,
-            Fault::BadCaption => &mut report.bad_captions,
-            Fault::EmptyCaption => &mut report.empty_captions,
-            Fault::TwiceNamed => &mut report.twice_named,
-        };
-        tally.add(|| format!("{name}, {}: {}", faulty.key, faulty.detail));
-        skip(Some(faulty.key), faulty.detail);
+        report.leave_out(faulty.fault, name, faulty.key, faulty.detail);
     }
     if let Some(reason) = scan.broken {
         report.broken_files.add(|| format!("{name}: {reason}"));
-        skip(None, reason);
+        report.skipped.push(Skipped {
+            file: name.to_owned(),
+            sample: None,
+            reason,
+        });
     }
 }
 
@@ -251,8 +274,10 @@ impl Source for WebDatasetSource {
         self.entries.len()
     }
 
+    /// The number of the sample, or of the first one of its group.
     fn image_id(&self, index: usize) -> i64 {
-        index as i64
+        let found = self.joined.binary_search_by_key(&index, |&(sample, _)| sample);
+        found.map_or(index, |at| self.joined[at].1) as i64
     }
 
     /// Shard and key. The key is read from the shard again, which nothing but a message needs.
@@ -273,9 +298,10 @@ impl Source for WebDatasetSource {
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
         let (shard, entry) = (self.shard(index), self.entries[index]);
+        // Together, which a server answers at once.
         let read = shard.read_two([entry.caption, entry.image]);
         let [caption, image] = read.map_err(|source| unreadable(shard, source))?;
-        let caption = one_of(self.captions_in(index, &caption)?, rng);
+        let caption = draw_among(self.captions_in(index, &caption)?, rng);
         Ok(Draw {
             image: self.decode(index, &image)?,
             caption,
@@ -284,7 +310,7 @@ impl Source for WebDatasetSource {
     }
 
     fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
-        Ok(one_of(self.captions(index)?, rng))
+        Ok(draw_among(self.captions(index)?, rng))
     }
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {
@@ -318,7 +344,10 @@ impl Source for WebDatasetSource {
         }?;
         let numbered = captions.into_iter().enumerate();
         Ok(numbered
-            .flat_map(|(index, texts)| texts.into_iter().map(move |text| (index as i64, text)))
+            .flat_map(|(index, texts)| {
+                let id = self.image_id(index);
+                texts.into_iter().map(move |text| (id, text))
+            })
             .collect())
     }
 

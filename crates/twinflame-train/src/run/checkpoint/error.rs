@@ -1,18 +1,18 @@
 //! What can be wrong with a checkpoint.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::store::RecordError;
-use thiserror::Error;
 
 use crate::card::CardMismatch;
 use crate::run::state::FORMAT;
 
 /// A checkpoint that cannot be written or read.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// A file or folder cannot be written, read, renamed or removed.
+    /// A file or folder cannot be read, listed, renamed or removed.
     #[error("cannot access {}", path.display())]
     Io {
         /// The file or folder.
@@ -20,6 +20,15 @@ pub enum CheckpointError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A file or folder of a new checkpoint cannot be written: the disk is full, or not there. Nothing of it is left.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
     },
     /// A record file is damaged, or does not belong to this model.
     #[error("cannot use the records in {}", path.display())]
@@ -67,6 +76,14 @@ impl CheckpointError {
     pub(in crate::run) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
+    }
+
+    pub(in crate::run) fn write<E: Error + Send + Sync + 'static>(path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Write {
+            path,
+            source: Box::new(source),
+        }
     }
 
     pub(in crate::run) fn record(path: &Path) -> impl FnOnce(RecordError) -> Self {

@@ -16,7 +16,8 @@ use object_store::path::Path;
 use object_store::{ClientOptions, CredentialProvider, ObjectStore, RetryConfig};
 
 use super::object::{Object, wait};
-use super::tries::{Connector, Failed, Patience, Shared, masked};
+use super::tries::{Connector, Failed, Patience, Shared};
+use crate::dataset::webdataset::url::masked;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

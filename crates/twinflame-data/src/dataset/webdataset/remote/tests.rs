@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::test_server::{Fault, TestServer};
 use super::*;
-use crate::dataset::webdataset::index::Found;
+use crate::dataset::webdataset::index::Opened;
 use crate::dataset::webdataset::shard::Shard;
 use crate::dataset::webdataset::tests::{Shards, draw, good, png, tar_of};
 use crate::dataset::webdataset::{WebDatasetConfig, WebDatasetSource};
@@ -219,7 +219,7 @@ fn found(stores: &mut Stores, pattern: &str) -> Result<Vec<(String, usize)>, Str
     let config = WebDatasetConfig::new([""]);
     let read = |object| {
         let shard = Shard::Object(object);
-        let found = Found::read(&shard, &config, None);
+        let found = Opened::read(&shard, &config, None);
         assert_eq!(found.scan.broken, None);
         (shard.name(), found.entries.len())
     };

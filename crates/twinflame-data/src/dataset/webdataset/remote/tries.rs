@@ -13,6 +13,8 @@ use object_store::client::{
     ReqwestConnector,
 };
 
+use crate::dataset::webdataset::url::masked;
+
 /// Pause after the first try; it doubles up to [`LONGEST_PAUSE`]. Each is shortened by a random share of up to a half, so that
 /// many workers do not come back at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -98,44 +100,6 @@ impl From<Failed> for io::Error {
     fn from(failed: Failed) -> Self {
         Self::new(failed.kind, failed)
     }
-}
-
-/// A URL without what must not be shown: passwords, and the values of signed parameters.
-pub(super) fn masked(url: &str) -> String {
-    const SECRET: [&str; 10] = [
-        "x-amz-",
-        "x-goog-",
-        "signature",
-        "token",
-        "accesskey",
-        "apikey",
-        "api_key",
-        "credential",
-        "secret",
-        "passw",
-    ];
-    let secret = |name: &str| name == "sig" || SECRET.iter().any(|part| name.contains(part));
-    let (rest, query) = url
-        .split_once('?')
-        .map_or((url, None), |(rest, query)| (rest, Some(query)));
-    let mut shown = match rest.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            let host = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[host..])
-        }
-        None => rest.to_owned(),
-    };
-    for (number, part) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
-        shown.push(if number == 0 { '?' } else { '&' });
-        match part.split_once('=') {
-            Some((name, _)) if secret(&name.to_lowercase()) => {
-                shown.push_str(&format!("{name}=…"));
-            }
-            _ => shown.push_str(part),
-        }
-    }
-    shown
 }
 
 /// Makes clients that try again.
@@ -352,16 +316,6 @@ fn part_len(content_range: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_are_not_shown() {
-        assert_eq!(masked("https://u:p@host/a@b.tar"), "https://host/a@b.tar");
-        assert_eq!(
-            masked("https://h/a.tar?id=7&X-Amz-Signature=abc&AWSAccessKeyId=x"),
-            "https://h/a.tar?id=7&X-Amz-Signature=…&AWSAccessKeyId=…"
-        );
-        assert_eq!(masked("s3://bucket/a.tar"), "s3://bucket/a.tar");
-    }
 
     #[test]
     fn pauses_double_and_have_an_end() {
