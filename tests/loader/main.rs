@@ -6,10 +6,6 @@
     reason = "a panic is the report of a test"
 )]
 
-#[path = "../../crates/twinflame-data/src/dataset/webdataset/remote/test_server.rs"]
-#[allow(dead_code, reason = "not every suite needs every fault")]
-mod test_server;
-
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
@@ -17,7 +13,6 @@ use std::sync::{Arc, OnceLock};
 
 use burn::data::dataloader::DataLoader;
 use proptest::prelude::*;
-use test_server::{Fault, TestServer};
 use twinflame::data::dataset::{EmojiConfig, EmojiSplit, FolderConfig, WebDatasetConfig};
 use twinflame::data::transform::{AffineConfig, ColorJitterConfig, RandAugmentConfig, RandomResizedCropConfig};
 use twinflame::data::{
@@ -224,49 +219,6 @@ fn an_epoch_of_shards_has_every_sample_once() {
         }
         assert!(of_workers.windows(2).all(|pair| pair[0] == pair[1]));
     }
-}
-
-/// A server gives the batches that the files give, from the middle of an epoch on too, whatever passes or stays in its way.
-#[test]
-fn shards_on_a_server_give_the_batches_of_the_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let local = shards(folder.path(), 4, 48);
-    let server = TestServer::new(&[]);
-    for shard in 0..4 {
-        let name = format!("{shard:03}.tar");
-        server.put(&name, fs::read(folder.path().join(&name)).unwrap());
-    }
-    let remote = WebDatasetConfig {
-        retries: 3,
-        ..WebDatasetConfig::new([format!("{}/{{000..003}}.tar", server.url())])
-    };
-    let remote = DataConfig::WebDataset(remote).open().unwrap();
-    let config = LoaderConfig {
-        shuffle_shards: Some(2),
-        distinct_ids: false,
-        max_bad_samples: 48,
-        ..config(6, 3)
-    };
-    let of = |source: &Arc<dyn Source>| loader(source.clone(), &config, LoaderMode::Train, 5);
-    let expected = batches(&of(&local), 1, 0, 8);
-    server.fail("002.tar", Fault::Status(500), 2);
-    server.fail("003.tar", Fault::Cut, 2);
-    assert_eq!(batches(&of(&remote), 1, 0, 8), expected);
-    assert_eq!(batches(&of(&remote), 1, 5, 3), expected[5..]);
-
-    // A shard that is gone: its samples are replaced and counted.
-    server.fail("002.tar", Fault::Status(404), usize::MAX);
-    let without = of(&remote);
-    let samples: BTreeSet<usize> = batches(&without, 1, 0, 8)
-        .into_iter()
-        .flat_map(|batch| batch.samples)
-        .collect();
-    let starts = local.shard_starts();
-    assert!(
-        samples.iter().all(|sample| !(starts[2]..starts[3]).contains(sample)),
-        "{samples:?}"
-    );
-    assert_eq!(without.bad_samples().total(), starts[3] - starts[2]);
 }
 
 #[test]
