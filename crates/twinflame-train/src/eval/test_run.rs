@@ -78,7 +78,7 @@ impl TestSet {
 /// A `.toml` file that cannot be read or has a wrong key or value.
 pub fn data_config(path: &Path) -> Result<DataConfig, EvalError> {
     // Of a signed URL the ending may be anything.
-    if path.to_str().is_some_and(is_url) && path.extension().is_none_or(|ending| ending != "parquet") {
+    if path.to_str().is_some_and(is_url) {
         return Ok(DataConfig::WebDataset(WebDatasetConfig::new([path.to_string_lossy()])));
     }
     Ok(match path.extension().and_then(|ending| ending.to_str()) {

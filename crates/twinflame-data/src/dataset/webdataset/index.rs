@@ -155,7 +155,7 @@ impl Index {
     pub(super) fn find(&self, shard: &Shard) -> Result<Opened, DataError> {
         let stat = match shard.stat() {
             Ok(stat) => stat,
-            // Asking again would take the same time once more.
+            // Asking again would take the same time once more. What the index says is for when there is an answer.
             Err(error) => {
                 return Ok(Opened {
                     scan: Scan {
@@ -163,6 +163,7 @@ impl Index {
                         unread: true,
                         ..Scan::default()
                     },
+                    record: self.kept(shard),
                     ..Opened::default()
                 });
             }

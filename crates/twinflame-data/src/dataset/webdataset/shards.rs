@@ -6,13 +6,16 @@ use super::WebDatasetConfig;
 #[cfg(feature = "remote")]
 use super::remote::Stores;
 use super::shard::Shard;
-use super::url::{is_url, masked};
+use super::url::{is_no_shard, is_url, masked};
 use crate::dataset::DataError;
 
 /// Most names that one pattern may stand for: far more than any data set has, and few enough to fit into memory.
 const MAX_NAMES: usize = 1_000_000;
 
-/// Why a URL is no shard here.
+/// Why a URL is none of what is read here.
+const ONLY_SHARDS: &str = "only tar shards are read from URLs: copy the files to this machine";
+
+/// Why a URL cannot be read.
 #[cfg(not(feature = "remote"))]
 const NOT_BUILT: &str = "this binary was built without the feature remote, which reads URLs: cargo install --path \
                          crates/twinflame --features remote";
@@ -40,7 +43,7 @@ pub(super) fn shards_of(config: &WebDatasetConfig) -> Result<Vec<Shard>, DataErr
 /// # Errors
 /// As there; any URL.
 pub(crate) fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
-    let no_objects = |_: &str| Err("only tar shards are read from URLs: copy the files to this machine".to_owned());
+    let no_objects = |_: &str| Err(ONLY_SHARDS.to_owned());
     let shards = expand_with(patterns, no_objects)?;
     Ok(shards.iter().map(Shard::path).collect())
 }
@@ -62,7 +65,9 @@ fn expand_with(
         let names = braces(pattern).map_err(wrong)?;
         let before = shards.len();
         for name in names {
-            if is_url(&name) {
+            if is_url(&name) && is_no_shard(&name) {
+                return Err(wrong(ONLY_SHARDS.to_owned()));
+            } else if is_url(&name) {
                 shards.extend(objects(&name).map_err(wrong)?);
             } else if name.contains(['*', '?', '[']) {
                 // Sorted by the crate.
@@ -244,10 +249,11 @@ mod tests {
 
     #[test]
     fn sources_of_files_refuse_urls() {
-        let error = expand(&["https://u:secret@host/0.parquet".to_owned()]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "shards, https://host/0.parquet: only tar shards are read from URLs: copy the files to this machine"
-        );
+        let error = expand(&["https://u:secret@host/0".to_owned()]).unwrap_err();
+        assert_eq!(error.to_string(), format!("shards, https://host/0: {ONLY_SHARDS}"));
+        for url in ["https://host/0.parquet?id=1", "s3://bucket/captions.JSONL"] {
+            let error = WebDatasetConfig::new([url]).open().unwrap_err();
+            assert_eq!(error.to_string(), format!("shards, {url}: {ONLY_SHARDS}"));
+        }
     }
 }

@@ -14,6 +14,14 @@ pub fn is_url(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
+/// Whether a URL ends as another kind of data does. Tar shards may have any ending, signed ones among them.
+pub(super) fn is_no_shard(url: &str) -> bool {
+    const OTHERS: [&str; 7] = ["csv", "json", "jsonl", "parquet", "toml", "tsv", "txt"];
+    let path = url.split_once('?').map_or(url, |(path, _)| path);
+    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
+    OTHERS.iter().any(|other| ending.eq_ignore_ascii_case(other))
+}
+
 /// A URL without what must not be shown: passwords, and the values of signed parameters.
 pub(super) fn masked(url: &str) -> String {
     const SECRET: [&str; 10] = [
