@@ -71,6 +71,36 @@ fn a_look_at_shards_on_servers() {
     assert!(signed.contains(": 3 samples\n"), "{signed}");
 }
 
+/// Lists that were made of the files serve for the server, and the other way round.
+#[cfg(feature = "remote")]
+#[test]
+fn tools_take_shards_on_servers() {
+    let folder = Folder::new();
+    folder.write("local/0.tar", shard());
+    folder.write("local/1.tar", shard());
+    folder.write("queries.txt", "grey\nnumber\n");
+    let server = TestServer::new(&[("0.tar", shard()), ("1.tar", shard())]);
+    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let run = |place: &str, url: &str| {
+        let source = format!("{url}/{{0..1}}.tar");
+        let queries = "--queries=queries.txt";
+        let curated = folder.success(&["data", "curate", &source, queries, &format!("-o={place}-curated.jsonl")]);
+        let deduped = folder.success(&["data", "dedup", &source, &format!("-o={place}-kept.jsonl")]);
+        folder.success(&["data", "shard", &source, &format!("-o={place}-shards")]);
+        let config = format!("kind = \"webdataset\"\nshards = \"{source}\"\nkeep = \"local-kept.jsonl\"\n");
+        folder.write(&format!("{place}.toml"), config);
+        let inspected = folder.success(&["data", "inspect", &format!("{place}.toml")]);
+        let written = ["curated", "kept"].map(|list| text(&format!("{place}-{list}.jsonl")));
+        let sizes = text(&format!("{place}-shards/sizes.json"));
+        let tar = std::fs::read(folder.path().join(format!("{place}-shards/00000.tar"))).unwrap();
+        let told = [curated, deduped, inspected].map(|told| told.replace(place, "PLACE"));
+        (told, written.map(|list| list.replace(url, "URL")), sizes, tar)
+    };
+    let local = run("local", "local");
+    assert_eq!(local.1[1].lines().count(), 3, "the second shard is the first again");
+    assert_eq!(run("remote", &server.url()), local);
+}
+
 #[cfg(feature = "remote")]
 #[test]
 fn mistakes_with_servers() {
@@ -81,17 +111,52 @@ fn mistakes_with_servers() {
         |pattern: &str| portable(&folder.failure(&["data", "inspect", &format!("{}/web/{pattern}", server.url())]));
     assert_snapshot!(inspect("*.tar"), @"error: shards, http://HOST/web/*.tar: files on a web server cannot be listed: name them with braces, such as {00000..00331}");
     assert_snapshot!(inspect("1.tar"), @"error: no usable sample in http://HOST/web/1.tar: 0 samples, broken shards: 1 (http://HOST/web/1.tar: status 404 Not Found: <Error><Code>NoSuchKey</Code></Error> (1 try))");
+    assert_snapshot!(inspect("captions.csv"), @"error: shards, http://HOST/web/captions.csv: only tar shards are read from URLs: copy the files to this machine");
+    let url = server.url();
+    let public = [
+        ("AWS_ENDPOINT", &*url),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_SKIP_SIGNATURE", "true"),
+    ];
+    let nothing = folder.twinflame_with(&public, &["data", "inspect", "s3://web/x-*.tar"]);
+    assert_snapshot!(nothing.stderr, @"error: shards, s3://web/x-*.tar: it matches no file");
+}
+
+/// No variable, no file in the home folder, and nobody where the machines of a cloud ask.
+#[cfg(feature = "remote")]
+#[test]
+fn servers_without_credentials() {
+    let folder = Folder::new();
     let none = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let vars = [("AWS_METADATA_ENDPOINT", &*format!("http://{none}"))];
-    let outcome = folder.twinflame_with(&vars, &["data", "inspect", "s3://bucket/*.tar"]);
-    let expected =
-        "error: shards, s3://bucket/*.tar: no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or";
-    assert!(
-        !outcome.succeeded && outcome.stderr.starts_with(expected),
-        "{}",
-        outcome.stderr
+    let none_given = |source: &str, expected: &str| {
+        let (url, host, home) = (
+            format!("http://{none}"),
+            none.to_string(),
+            folder.path().display().to_string(),
+        );
+        let vars = [
+            ("AWS_METADATA_ENDPOINT", &*url),
+            ("GCE_METADATA_HOST", &*host),
+            ("GCE_METADATA_IP", &*host),
+            ("HOME", &*home),
+        ];
+        let outcome = folder.twinflame_with(&vars, &["data", "inspect", source]);
+        let expected = format!("error: shards, {source}: no credentials: set {expected}");
+        assert!(
+            !outcome.succeeded && outcome.stderr.starts_with(&expected),
+            "{}",
+            outcome.stderr
+        );
+    };
+    none_given(
+        "s3://bucket/*.tar",
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket",
+    );
+    none_given(
+        "gs://bucket/0.tar",
+        "GOOGLE_APPLICATION_CREDENTIALS to the file of a service account",
     );
 }

@@ -17,8 +17,12 @@ pub(crate) enum Fault {
     Cut,
     /// Silence.
     Hang,
+    /// Silence after half of the body.
+    Stall,
     /// More or fewer bytes are announced than come.
     Announced(i64),
+    /// Bytes without end after those that were asked for.
+    Endless,
     /// The whole file, whatever was asked for.
     NoRange,
     /// The connection closes at once.
@@ -154,15 +158,23 @@ impl TestServer {
             }
             None => (200, file.as_slice()),
         };
+        let (half, other_half) = body.split_at(body.len() / 2);
         match fault {
             Some(Fault::Cut) => {
-                send(
-                    stream,
-                    status,
-                    &headers,
-                    &body[..body.len() / 2],
-                    (body.len() - body.len() / 2) as i64,
-                );
+                send(stream, status, &headers, half, other_half.len() as i64);
+                None
+            }
+            Some(Fault::Stall) => {
+                send(stream, status, &headers, half, other_half.len() as i64);
+                thread::sleep(Duration::from_secs(3600));
+                None
+            }
+            Some(Fault::Endless) => {
+                let mut stream = stream;
+                let head = format!("HTTP/1.1 {status} Test\r\nConnection: close\r\n{headers}\r\n");
+                stream.write_all(head.as_bytes()).ok()?;
+                // Until nobody listens any more.
+                while stream.write_all(body).is_ok() {}
                 None
             }
             Some(Fault::Announced(more)) => {

@@ -1,12 +1,11 @@
-use std::time::Duration;
-
 use super::test_server::{Fault, TestServer};
-use super::*;
-use crate::dataset::webdataset::index::Opened;
-use crate::dataset::webdataset::shard::Shard;
 use crate::dataset::webdataset::tests::{Shards, draw, good, png, tar_of};
-use crate::dataset::webdataset::{WebDatasetConfig, WebDatasetSource};
+use crate::dataset::webdataset::{WebDatasetConfig, WebDatasetSource, for_each_caption};
 use crate::dataset::{DataError, Source};
+
+mod batches;
+mod buckets;
+mod lists;
 
 /// Three shards: of three samples, cut inside its second of four, and of two samples of which one lacks its caption.
 fn shards() -> [(&'static str, Vec<u8>); 3] {
@@ -69,6 +68,8 @@ fn what_passes_is_tried_again() {
         Fault::Status(429),
         Fault::Cut,
         Fault::Hang,
+        Fault::Stall,
+        Fault::Endless,
         Fault::Announced(10),
         Fault::Announced(-10),
         Fault::Reset,
@@ -103,6 +104,8 @@ fn what_does_not_pass_is_a_broken_shard_or_sample_with_its_reason() {
         (Fault::Cut, "(3 tries)"),
         (Fault::Announced(-10), "(3 tries)"),
         (Fault::Hang, "no answer within 0.5 s (3 tries)"),
+        (Fault::Stall, "no more of the answer within 0.5 s, after "),
+        (Fault::Endless, "the server sent more than "),
     ];
     for (fault, reason) in cases {
         server.fail("0.tar", fault.clone(), usize::MAX);
@@ -111,7 +114,7 @@ fn what_does_not_pass_is_a_broken_shard_or_sample_with_its_reason() {
         let error = error.to_string();
         assert!(error.starts_with(&format!("{}/0.tar: ", server.url())), "{error}");
         assert!(error.contains(reason), "{error}");
-        if !matches!(fault, Fault::Cut | Fault::Hang | Fault::Announced(_)) {
+        if !matches!(fault, Fault::Cut | Fault::Hang | Fault::Stall | Fault::Announced(_)) {
             // The other shard is asked first: the server is there.
             let opened = config(&server, "{2,0}.tar").open().unwrap();
             let broken = opened.report().broken_files.to_string();
@@ -120,6 +123,41 @@ fn what_does_not_pass_is_a_broken_shard_or_sample_with_its_reason() {
         }
         server.heal();
     }
+}
+
+#[test]
+fn a_shard_that_is_not_there_is_one_of_those_that_may_be_skipped() {
+    let server = TestServer::new(&shards());
+    let with = |max_skipped| WebDatasetConfig {
+        max_skipped,
+        ..config(&server, "{0,7}.tar")
+    };
+    let source = with(1).open().unwrap();
+    assert_eq!((source.num_samples(), source.report().broken_files.count), (3, 1));
+    let error = with(0).open().unwrap_err();
+    let expected = format!("broken shards: 1 ({}/7.tar: status 404 Not Found", server.url());
+    assert!(matches!(error, DataError::TooManySkipped { .. }), "{error}");
+    assert!(error.to_string().contains(&expected), "{error}");
+}
+
+#[test]
+fn captions_alone_end_at_a_shard_that_cannot_be_read() {
+    let server = TestServer::new(&shards());
+    let mut captions = Vec::new();
+    let mut read = |pattern| {
+        captions.clear();
+        for_each_caption::<DataError>(&config(&server, pattern), |shard, key, texts| {
+            captions.push(format!("{shard} {key} {}", texts.join("|")).replace(&server.url(), ""));
+            Ok(())
+        })
+    };
+    assert_eq!(read("2.tar").unwrap(), 1, "a sample without its caption");
+    let error = read("{0,7}.tar").unwrap_err().to_string();
+    assert!(error.contains("/7.tar: status 404 Not Found"), "{error}");
+    assert_eq!(
+        captions,
+        ["/0.tar 0000 grey 0", "/0.tar 0001 grey 1", "/0.tar 0002 grey 2"]
+    );
 }
 
 #[test]
@@ -202,140 +240,4 @@ fn mistakes_in_urls_are_named() {
         ..WebDatasetConfig::new(["http://127.0.0.1:1/a.tar"])
     };
     assert!(timeout.open().unwrap_err().to_string().contains("timeout_seconds = 0"));
-}
-
-fn stores(vars: &[(&str, &str)]) -> Stores {
-    let patience = Patience {
-        timeout: Duration::from_secs(2),
-        retries: 2,
-    };
-    let owned = vars.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-    Stores::with_vars(patience, owned.collect())
-}
-
-/// Names and number of samples of what a pattern matches.
-fn found(stores: &mut Stores, pattern: &str) -> Result<Vec<(String, usize)>, String> {
-    let objects = stores.objects(pattern)?;
-    let config = WebDatasetConfig::new([""]);
-    let read = |object| {
-        let shard = Shard::Object(object);
-        let found = Opened::read(&shard, &config, None);
-        assert_eq!(found.scan.broken, None);
-        (shard.name(), found.entries.len())
-    };
-    Ok(objects.into_iter().map(read).collect())
-}
-
-/// A bucket with names that a pattern has to tell apart.
-fn bucket() -> TestServer {
-    let names = [
-        "d/a-2.tar",
-        "d/a-10.tar",
-        "d/b.tar",
-        "d/e/a-1.tar",
-        "d-x/a-1.tar",
-        "d/a-3.txt",
-    ];
-    let files: Vec<(String, Vec<u8>)> = names
-        .iter()
-        .zip(1..)
-        .map(|(name, n)| (format!("bucket/{name}"), good(0, n)))
-        .collect();
-    let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (&**name, bytes.clone())).collect();
-    TestServer::new(&files)
-}
-
-fn check_bucket(stores: &mut Stores, scheme: &str) {
-    let mut names = |pattern: &str| {
-        let pairs = found(stores, &format!("{scheme}://bucket/{pattern}")).unwrap();
-        let bare = |name: &str| name.strip_prefix(&format!("{scheme}://bucket/")).unwrap().to_owned();
-        pairs
-            .into_iter()
-            .map(|(name, count)| (bare(&name), count))
-            .collect::<Vec<_>>()
-    };
-    let named = |pairs: &[(&str, usize)]| pairs.iter().map(|&(name, n)| (name.to_owned(), n)).collect::<Vec<_>>();
-    assert_eq!(names("d/a-10.tar"), named(&[("d/a-10.tar", 2)]));
-    assert_eq!(
-        names("d/a-*.tar"),
-        named(&[("d/a-10.tar", 2), ("d/a-2.tar", 1)]),
-        "as files are sorted"
-    );
-    assert_eq!(names("d*/a-?.tar"), named(&[("d/a-2.tar", 1), ("d-x/a-1.tar", 5)]));
-    assert_eq!(names("d/*/*.tar"), named(&[("d/e/a-1.tar", 4)]));
-    assert_eq!(names("[d]/b.tar"), named(&[("d/b.tar", 3)]));
-    assert_eq!(names("d/z*.tar"), named(&[]));
-}
-
-#[test]
-fn s3_lists_and_reads_with_signed_requests() {
-    let server = bucket();
-    server.sign();
-    let url = server.url();
-    let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
-    let place = [
-        ("AWS_ENDPOINT", &*url),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_REGION", "eu-west-1"),
-    ];
-    check_bucket(&mut stores(&[&place[..], &keys].concat()), "s3");
-
-    server.fail("bucket/d/b.tar", Fault::Status(503), 2);
-    let mut signed = stores(&[&place[..], &keys].concat());
-    assert_eq!(found(&mut signed, "s3://bucket/d/b.tar").unwrap()[0].1, 3);
-    let mut public = stores(&[&place[..], &[("AWS_SKIP_SIGNATURE", "true")]].concat());
-    let object = public.objects("s3://bucket/d/b.tar").unwrap().remove(0);
-    let error = object.stat().unwrap_err().to_string();
-    let expected =
-        format!("status 403 Forbidden: <Error><Code>AccessDenied</Code></Error> (1 try of {url}/bucket/d/b.tar)");
-    assert_eq!(error, expected);
-}
-
-#[test]
-fn google_cloud_storage_lists_and_reads() {
-    let server = bucket();
-    let folder = tempfile::tempdir().unwrap();
-    let account = folder.path().join("account.json");
-    let json = serde_json::json!({
-        "gcs_base_url": server.url(), "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": "",
-    });
-    std::fs::write(&account, json.to_string()).unwrap();
-    let vars = [
-        ("GOOGLE_SERVICE_ACCOUNT", account.to_str().unwrap()),
-        ("GOOGLE_ALLOW_HTTP", "true"),
-    ];
-    check_bucket(&mut stores(&vars), "gs");
-}
-
-#[test]
-fn missing_credentials_are_an_error_at_once() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let nobody = format!("http://127.0.0.1:{port}");
-    let mut none = stores(&[("AWS_METADATA_ENDPOINT", &nobody)]);
-    let error = none.objects("s3://bucket/a.tar").unwrap_err();
-    assert!(
-        error.starts_with("no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        "{error}"
-    );
-    let half = stores(&[("AWS_ACCESS_KEY_ID", "id")])
-        .objects("s3://bucket/a.tar")
-        .unwrap_err();
-    assert!(
-        half.to_lowercase().contains("secretaccesskey") || half.contains("secret"),
-        "{half}"
-    );
-    let absent = stores(&[("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/a.json")]);
-    let error = { absent }.objects("gs://bucket/a.tar").unwrap_err();
-    assert!(error.contains("/nowhere/a.json"), "{error}");
-    let plain = stores(&[("AWS_ENDPOINT", "http://minio:9000")])
-        .objects("s3://bucket/a.tar")
-        .unwrap_err();
-    assert_eq!(
-        plain,
-        "AWS_ENDPOINT = http://minio:9000 is not encrypted: set AWS_ALLOW_HTTP=true if that is meant"
-    );
 }

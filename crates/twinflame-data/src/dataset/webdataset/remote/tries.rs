@@ -23,8 +23,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const MOST_TIMEOUTS: u32 = 3;
 /// Longest part of an answer that a message quotes, in characters.
 const MAX_QUOTED: usize = 200;
-/// Where machines in a cloud ask for credentials. Elsewhere nobody answers: one retry is enough.
+/// Where machines in a cloud ask for credentials, which answers at once. Elsewhere nobody does, and a connection may hang.
 const METADATA_HOSTS: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
+/// How what it is asked for begins, wherever it is.
+const METADATA_PATHS: [&str; 3] = ["/latest/api/token", "/latest/meta-data/", "/computeMetadata/"];
+/// For that: the time that the clouds' own tools wait, which is a second.
+const METADATA_PATIENCE: Patience = Patience {
+    timeout: Duration::from_secs(1),
+    retries: 1,
+};
+/// Longest answer to a question that is not for a part of a file, in bytes: a page of a bucket's list has 1000 names.
+const MAX_ANSWER: u64 = 64 << 20;
+/// How much is read of the page that comes with an error, in bytes.
+const MAX_PAGE: u64 = 1 << 16;
 
 /// How long servers are waited for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -148,19 +159,15 @@ struct Met {
 impl HttpService for Tries {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let start = Instant::now();
-        let host = request.uri().host().unwrap_or_default();
-        let retries = match METADATA_HOSTS.contains(&host) {
-            true => self.patience.retries.min(1),
-            false => self.patience.retries,
-        };
+        let Patience { timeout, retries } = self.patience_with(&request);
         let mut tries = 0;
         loop {
-            let met = match self.once(request.clone()).await {
+            let met = match self.once(request.clone(), timeout).await {
                 Ok(response) => return Ok(response),
                 Err(met) => met,
             };
             tries += 1;
-            let spent = start.elapsed() >= self.patience.timeout * MOST_TIMEOUTS;
+            let spent = start.elapsed() >= timeout * MOST_TIMEOUTS;
             if !met.may_pass || tries > retries || spent {
                 let failed = Failed {
                     url: masked(&request.uri().to_string()),
@@ -178,16 +185,31 @@ impl HttpService for Tries {
 }
 
 impl Tries {
-    async fn once(&self, request: HttpRequest) -> Result<HttpResponse, Met> {
-        let asked_part = request.headers().contains_key("range");
-        let response = self.in_time(self.inner.execute(request)).await?;
+    fn patience_with(&self, request: &HttpRequest) -> Patience {
+        let (host, path) = (request.uri().host().unwrap_or_default(), request.uri().path());
+        let is_metadata =
+            METADATA_HOSTS.contains(&host) || METADATA_PATHS.iter().any(|beginning| path.starts_with(beginning));
+        match is_metadata {
+            true => Patience {
+                timeout: self.patience.timeout.min(METADATA_PATIENCE.timeout),
+                retries: self.patience.retries.min(METADATA_PATIENCE.retries),
+            },
+            false => self.patience,
+        }
+    }
+
+    async fn once(&self, request: HttpRequest, timeout: Duration) -> Result<HttpResponse, Met> {
+        let asked = request.headers().get("range").and_then(|value| value.to_str().ok());
+        // Without an end it is never asked for.
+        let asked = asked.map(|range| range_len(range, "bytes=").unwrap_or(MAX_ANSWER));
+        let response = in_time(timeout, self.inner.execute(request)).await?;
         let response = response.map_err(|error| transport(&error))?;
         let status = response.status();
         let (parts, body) = response.into_parts();
         if status.is_redirection() || status.as_u16() == 304 {
             return Ok(HttpResponse::from_parts(parts, body));
         }
-        if asked_part && status.as_u16() == 200 {
+        if asked.is_some() && status.as_u16() == 200 {
             return Err(Met {
                 what:
                     "the server sends whole files only: it does not support range requests, which shards are read with"
@@ -197,50 +219,72 @@ impl Tries {
                 may_pass: false,
             });
         }
-        let bytes = self.whole(body).await;
         if !status.is_success() {
-            // What little of the page could be read will do.
-            return Err(refused(
-                status.as_u16(),
-                &status.to_string(),
-                &bytes.unwrap_or_default(),
-            ));
+            let mut page = Vec::new();
+            // What little of it can be read will do.
+            let _ = read_up_to(MAX_PAGE, timeout, body, &mut page).await;
+            return Err(refused(status.as_u16(), &status.to_string(), &page));
         }
-        let bytes = bytes?;
         let promised = parts
             .headers
             .get("content-range")
-            .and_then(|value| part_len(value.to_str().ok()?));
-        if let Some(promised) = promised.filter(|&len| asked_part && len != bytes.len() as u64) {
-            return Err(Met {
-                what: format!("the server sent {} bytes of {promised}", bytes.len()),
-                status: Some(status.as_u16()),
-                kind: io::ErrorKind::InvalidData,
-                may_pass: true,
-            });
-        }
+            .filter(|_| asked.is_some())
+            .and_then(|value| range_len(value.to_str().ok()?.split_once('/')?.0, "bytes "));
+        let bytes = whole(body, timeout, asked.unwrap_or(MAX_ANSWER), promised).await?;
         Ok(HttpResponse::from_parts(parts, bytes.into()))
     }
+}
 
-    async fn whole(&self, body: HttpResponseBody) -> Result<Vec<u8>, Met> {
-        let mut stream = body.bytes_stream();
-        let mut bytes = Vec::new();
-        while let Some(part) = self.in_time(stream.next()).await? {
-            bytes.extend_from_slice(&part.map_err(|error| transport(&error))?);
+/// Reads a body of at most `limit` bytes, of `promised` ones if that is known.
+async fn whole(body: HttpResponseBody, timeout: Duration, limit: u64, promised: Option<u64>) -> Result<Vec<u8>, Met> {
+    let limit = limit.min(promised.unwrap_or(u64::MAX));
+    let mut bytes = Vec::new();
+    let is_all = read_up_to(limit, timeout, body, &mut bytes).await?;
+    let what = match promised.filter(|&promised| promised != bytes.len() as u64) {
+        _ if !is_all => format!("the server sent more than {limit} bytes"),
+        Some(promised) => format!("the server sent {} bytes of {promised}", bytes.len()),
+        None => return Ok(bytes),
+    };
+    Err(Met {
+        what,
+        status: Some(200),
+        kind: io::ErrorKind::InvalidData,
+        may_pass: true,
+    })
+}
+
+/// Reads a body of at most `limit` bytes; false if there are more.
+async fn read_up_to(limit: u64, timeout: Duration, body: HttpResponseBody, bytes: &mut Vec<u8>) -> Result<bool, Met> {
+    let mut stream = body.bytes_stream();
+    loop {
+        let part = in_time(timeout, stream.next()).await.map_err(|met| Met {
+            what: format!(
+                "no more of the answer within {} s, after {} bytes",
+                timeout.as_secs_f64(),
+                bytes.len()
+            ),
+            ..met
+        })?;
+        let Some(part) = part else {
+            return Ok(true);
+        };
+        let part = part.map_err(|error| transport(&error))?;
+        let room = limit - bytes.len() as u64;
+        if part.len() as u64 > room {
+            bytes.extend_from_slice(&part[..room as usize]);
+            return Ok(false);
         }
-        Ok(bytes)
+        bytes.extend_from_slice(&part);
     }
+}
 
-    async fn in_time<T>(&self, future: impl Future<Output = T>) -> Result<T, Met> {
-        tokio::time::timeout(self.patience.timeout, future)
-            .await
-            .map_err(|_| Met {
-                what: format!("no answer within {} s", self.patience.timeout.as_secs_f64()),
-                status: None,
-                kind: io::ErrorKind::TimedOut,
-                may_pass: true,
-            })
-    }
+async fn in_time<T>(timeout: Duration, future: impl Future<Output = T>) -> Result<T, Met> {
+    tokio::time::timeout(timeout, future).await.map_err(|_| Met {
+        what: format!("no answer within {} s", timeout.as_secs_f64()),
+        status: None,
+        kind: io::ErrorKind::TimedOut,
+        may_pass: true,
+    })
 }
 
 fn pause(tries: usize) -> Duration {
@@ -301,14 +345,9 @@ fn refused(status: u16, name: &str, page: &[u8]) -> Met {
     }
 }
 
-/// Length of the part that `bytes 0-99/1000` names.
-fn part_len(content_range: &str) -> Option<u64> {
-    let (first, last) = content_range
-        .trim()
-        .strip_prefix("bytes ")?
-        .split_once('/')?
-        .0
-        .split_once('-')?;
+/// Length of the part that `bytes 0-99` names.
+fn range_len(range: &str, unit: &str) -> Option<u64> {
+    let (first, last) = range.trim().strip_prefix(unit)?.split_once('-')?;
     let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
     last.checked_sub(first)?.checked_add(1)
 }
@@ -326,9 +365,10 @@ mod tests {
     }
 
     #[test]
-    fn a_content_range_has_a_length() {
-        assert_eq!(part_len("bytes 0-511/1000"), Some(512));
-        assert_eq!(part_len("bytes 9-4/1000"), None);
-        assert_eq!(part_len("bytes */1000"), None);
+    fn a_range_has_a_length() {
+        assert_eq!(range_len("bytes 0-511", "bytes "), Some(512));
+        assert_eq!(range_len("bytes=7-7", "bytes="), Some(1));
+        assert_eq!(range_len("bytes 9-4", "bytes "), None);
+        assert_eq!(range_len("bytes *", "bytes "), None);
     }
 }
