@@ -8,7 +8,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::WebDatasetConfig;
 use super::index::{Index, Opened, Record};
-use super::lists::{Lists, Seen};
+use super::lists::{Found as Listed, Lists, Seen};
 use super::scan::{Entry, Scan, Span, captions, scan};
 use super::shard::{Shard, no_answer};
 use super::shards::shards_of;
@@ -90,43 +90,16 @@ impl WebDatasetSource {
     pub(super) fn open(config: &WebDatasetConfig) -> Result<Self, DataError> {
         config.validate()?;
         let shards = shards_of(config)?;
-        let index = config
-            .index
-            .as_deref()
-            .map(|path| Index::open(path, config))
-            .transpose()?;
-        let threads = threads_for(&shards)?;
-        let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
         let paths = paths(&shards);
         let lists = Lists::read(config, &paths)?;
-        let mut listed = lists.found();
-        let numbered: Vec<(usize, &Shard)> = shards.iter().enumerate().collect();
-        let used = |&&(number, _): &&(usize, &Shard)| lists.names_shard(number);
-        ask_servers(numbered.iter().filter(used).map(|&(_, shard)| shard))?;
-        let mut records: Vec<(String, Option<Record>)> = Vec::new();
-        let open = |&(number, shard): &(usize, &Shard)| {
-            let mut opened = open_shard(shard, lists.names_shard(number), config, index.as_ref())?;
-            let seen = lists.select(number, &mut opened);
-            Ok((opened, seen))
-        };
-        for shards in numbered.chunks(SHARDS_AT_ONCE) {
-            let opened = in_threads(threads.as_ref(), || {
-                shards.par_iter().map(&open).collect::<Result<Vec<_>, DataError>>()
-            })?;
-            for ((_, shard), (opened, seen)) in shards.iter().zip(opened) {
-                starts.push(entries.len());
-                lists.add(&mut listed, seen, entries.len());
-                entries.extend(opened.entries);
-                report.num_samples = entries.len();
-                let name = shard.name();
-                add_to(&mut report, &name, opened.scan);
-                records.push((name, opened.record));
-                within_budget(&report, config)?;
-            }
-        }
-        if let Some(index) = &index {
-            index.update(&records)?;
-        }
+        let threads = threads_for(&shards)?;
+        let contents = Contents::read(&shards, config, &lists, threads.as_ref())?;
+        let Contents {
+            starts,
+            entries,
+            listed,
+            mut report,
+        } = contents;
         lists.check(&listed, &paths, &mut report)?;
         if entries.is_empty() {
             return Err(DataError::NoSamples {
@@ -177,6 +150,62 @@ impl WebDatasetSource {
             name: self.name(index),
             source,
         })
+    }
+}
+
+/// What the shards hold, one after another.
+struct Contents {
+    starts: Vec<usize>,
+    entries: Vec<Entry>,
+    listed: Listed,
+    report: OpenReport,
+}
+
+impl Contents {
+    /// Reads the shards, or what the index says of them, and writes that.
+    fn read(
+        shards: &[Shard],
+        config: &WebDatasetConfig,
+        lists: &Lists,
+        threads: Option<&ThreadPool>,
+    ) -> Result<Self, DataError> {
+        let index = config.index.as_deref().map(|path| Index::open(path, config));
+        let index = index.transpose()?;
+        let numbered: Vec<(usize, &Shard)> = shards.iter().enumerate().collect();
+        let used = |&&(number, _): &&(usize, &Shard)| lists.names_shard(number);
+        ask_servers(numbered.iter().filter(used).map(|&(_, shard)| shard))?;
+        let open = |&(number, shard): &(usize, &Shard)| {
+            let mut opened = open_shard(shard, lists.names_shard(number), config, index.as_ref())?;
+            let seen = lists.select(number, &mut opened);
+            Ok((opened, seen))
+        };
+        let mut contents = Self {
+            starts: Vec::with_capacity(shards.len()),
+            entries: Vec::new(),
+            listed: lists.found(),
+            report: OpenReport::default(),
+        };
+        let mut records: Vec<(String, Option<Record>)> = Vec::new();
+        for shards in numbered.chunks(SHARDS_AT_ONCE) {
+            let opened = in_threads(threads, || {
+                shards.par_iter().map(&open).collect::<Result<Vec<_>, DataError>>()
+            })?;
+            for ((_, shard), (opened, seen)) in shards.iter().zip(opened) {
+                let start = contents.entries.len();
+                contents.starts.push(start);
+                lists.add(&mut contents.listed, seen, start);
+                contents.entries.extend(opened.entries);
+                contents.report.num_samples = contents.entries.len();
+                let name = shard.name();
+                add_to(&mut contents.report, &name, opened.scan);
+                records.push((name, opened.record));
+                within_budget(&contents.report, config)?;
+            }
+        }
+        if let Some(index) = &index {
+            index.update(&records)?;
+        }
+        Ok(contents)
     }
 }
 

@@ -158,31 +158,7 @@ impl TestServer {
             }
             None => (200, file.as_slice()),
         };
-        let (half, other_half) = body.split_at(body.len() / 2);
-        match fault {
-            Some(Fault::Cut) => {
-                send(stream, status, &headers, half, other_half.len() as i64);
-                None
-            }
-            Some(Fault::Stall) => {
-                send(stream, status, &headers, half, other_half.len() as i64);
-                thread::sleep(Duration::from_secs(3600));
-                None
-            }
-            Some(Fault::Endless) => {
-                let mut stream = stream;
-                let head = format!("HTTP/1.1 {status} Test\r\nConnection: close\r\n{headers}\r\n");
-                stream.write_all(head.as_bytes()).ok()?;
-                // Until nobody listens any more.
-                while stream.write_all(body).is_ok() {}
-                None
-            }
-            Some(Fault::Announced(more)) => {
-                send(stream, status, &headers, body, more);
-                None
-            }
-            _ => send(stream, status, &headers, body, 0),
-        }
+        send_with(stream, fault.as_ref(), status, &headers, body)
     }
 
     /// Notes a request; the fault that it meets, the file, and whether it had to be signed.
@@ -281,6 +257,34 @@ impl Request {
                 _ => {}
             }
         }
+    }
+}
+
+/// Sends a part of a file as the fault has it. `None` closes the connection.
+fn send_with(mut stream: &TcpStream, fault: Option<&Fault>, status: u16, headers: &str, body: &[u8]) -> Option<()> {
+    let (half, other_half) = body.split_at(body.len() / 2);
+    match fault {
+        Some(Fault::Cut) => {
+            send(stream, status, headers, half, other_half.len() as i64);
+            None
+        }
+        Some(Fault::Stall) => {
+            send(stream, status, headers, half, other_half.len() as i64);
+            thread::sleep(Duration::from_secs(3600));
+            None
+        }
+        Some(Fault::Endless) => {
+            let head = format!("HTTP/1.1 {status} Test\r\nConnection: close\r\n{headers}\r\n");
+            stream.write_all(head.as_bytes()).ok()?;
+            // Until nobody listens any more.
+            while stream.write_all(body).is_ok() {}
+            None
+        }
+        Some(&Fault::Announced(more)) => {
+            send(stream, status, headers, body, more);
+            None
+        }
+        _ => send(stream, status, headers, body, 0),
     }
 }
 
