@@ -76,10 +76,10 @@ fn a_look_at_shards_on_servers() {
 #[test]
 fn tools_take_shards_on_servers() {
     let folder = Folder::new();
-    folder.write("local/0.tar", shard());
-    folder.write("local/1.tar", shard());
+    folder.write("web/0.tar", shard());
+    folder.write("web/1.tar", shard());
     folder.write("queries.txt", "grey\nnumber\n");
-    let server = TestServer::new(&[("0.tar", shard()), ("1.tar", shard())]);
+    let server = TestServer::new(&[("web/0.tar", shard()), ("web/1.tar", shard())]);
     let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     let run = |place: &str, url: &str| {
         let source = format!("{url}/{{0..1}}.tar");
@@ -87,18 +87,25 @@ fn tools_take_shards_on_servers() {
         let curated = folder.success(&["data", "curate", &source, queries, &format!("-o={place}-curated.jsonl")]);
         let deduped = folder.success(&["data", "dedup", "--exact", &source, &format!("-o={place}-kept.jsonl")]);
         folder.success(&["data", "shard", &source, &format!("-o={place}-shards")]);
-        let config = format!("kind = \"webdataset\"\nshards = \"{source}\"\nkeep = \"local-kept.jsonl\"\n");
+        let config = format!("kind = \"webdataset\"\nshards = \"{source}\"\nkeep = \"here-kept.jsonl\"\n");
         folder.write(&format!("{place}.toml"), config);
         let inspected = folder.success(&["data", "inspect", &format!("{place}.toml")]);
         let written = ["curated", "kept"].map(|list| text(&format!("{place}-{list}.jsonl")));
         let sizes = text(&format!("{place}-shards/sizes.json"));
         let tar = std::fs::read(folder.path().join(format!("{place}-shards/00000.tar"))).unwrap();
-        let told = [curated, deduped, inspected].map(|told| told.replace(place, "PLACE"));
+        // Columns are as wide as what is in them.
+        let words = |told: String| -> Vec<String> {
+            let told = told.replace(url, "URL").replace(place, "PLACE").replace('─', "");
+            told.split_whitespace().map(str::to_owned).collect()
+        };
+        let told = [curated, deduped, inspected].map(words);
         (told, written.map(|list| list.replace(url, "URL")), sizes, tar)
     };
-    let local = run("local", "local");
-    assert_eq!(local.1[1].lines().count(), 3, "the second shard is the first again");
-    assert_eq!(run("remote", &server.url()), local);
+    let (told, lists, sizes, tar) = run("here", "web");
+    assert_eq!(lists[1].lines().count(), 3, "the second shard is the first again");
+    let remote = run("there", &format!("{}/web", server.url()));
+    assert_eq!((remote.0, remote.1, remote.2), (told, lists, sizes));
+    assert!(remote.3 == tar, "a server's samples are written as other shards");
 }
 
 #[cfg(feature = "remote")]
