@@ -156,7 +156,7 @@ fn mistakes_about_shards() {
     assert_snapshot!(failure("shards/{0..2}.tar", "max_skipped = 1\n"), @"error: more than max_skipped = 1 shards and samples cannot be used: 22 samples, broken shards: 1 (shards/2.tar: the file is cut short, inside 023.png), samples without a caption: 1 (shards/1.tar, 010: no member ends in .txt: it has .png). Mend them or raise max_skipped");
     assert_snapshot!(failure("elsewhere/0.tar", ""), @"error: no usable sample in elsewhere/0.tar: 0 samples, broken shards: 1 (elsewhere/0.tar: No such file or directory (os error 2))");
     assert_snapshot!(failure("shards/0.tar", "caption_key = \"json\"\n"), @"error: no usable sample in shards/0.tar: 0 samples, samples without a caption: 8 (shards/0.tar, 000: no member ends in .json: it has .png, .txt; shards/0.tar, 001: no member ends in .json: it has .png, .txt; shards/0.tar, 002: no member ends in .json: it has .png, .txt; shards/0.tar, 003: no member ends in .json: it has .png, .txt; shards/0.tar, 004: no member ends in .json: it has .png, .txt; …)");
-    assert_snapshot!(failure("shards/0.tar", "captions_key = \"json\"\n"), @"error: data.toml: unknown field `captions_key`, expected one of `shards`, `image_keys`, `caption_key`, `caption_field`, `max_skipped`, `keep`, `groups`, `caption_noise`");
+    assert_snapshot!(failure("shards/0.tar", "captions_key = \"json\"\n"), @"error: data.toml: unknown field `captions_key`, expected one of `shards`, `image_keys`, `caption_key`, `caption_field`, `max_skipped`, `keep`, `groups`, `index`, `timeout_seconds`, `retries`, `caption_noise`");
 }
 
 /// A run over shards says what it leaves out, and is the same whatever the number of workers.

@@ -16,7 +16,12 @@ mod eval;
 mod export;
 mod help;
 mod import;
+mod remote;
 mod run;
 mod tables;
+#[cfg(feature = "remote")]
+#[path = "../../crates/twinflame-data/src/dataset/webdataset/remote/test_server.rs"]
+#[allow(dead_code, reason = "not every suite needs every fault")]
+mod test_server;
 mod train;
 mod verify;

@@ -33,8 +33,24 @@ impl Folder {
 
     /// Runs `twinflame` here, on the processor unless the arguments choose a device.
     pub(crate) fn twinflame(&self, args: &[&str]) -> Outcome {
-        let output = Command::new(env!("CARGO_BIN_EXE_twinflame"))
+        self.twinflame_with(&[], args)
+    }
+
+    /// The same with variables of the environment, and without the credentials of whoever runs the test.
+    pub(crate) fn twinflame_with(&self, vars: &[(&str, &str)], args: &[&str]) -> Outcome {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_twinflame"));
+        for (name, _) in std::env::vars_os() {
+            if ["AWS_", "GOOGLE_"]
+                .iter()
+                .any(|cloud| name.to_string_lossy().starts_with(cloud))
+            {
+                command.env_remove(name);
+            }
+        }
+        let output = command
             .args(args)
+            .env("NO_PROXY", "127.0.0.1")
+            .envs(vars.iter().copied())
             .current_dir(self.path())
             .env_remove("RUST_BACKTRACE")
             .env_remove("RUST_LOG")

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::CurateError;
 use crate::dataset::texts_of;
-use crate::dataset::webdataset::{WebDatasetConfig, for_each_caption};
+use crate::dataset::webdataset::{WebDatasetConfig, for_each_caption, is_url};
 use crate::dataset::{ParquetConfig, parquet};
 
 /// What holds the captions.
@@ -47,12 +47,15 @@ pub(crate) struct Record {
 }
 
 impl CaptionFile {
-    /// By the ending: `.txt`, `.csv`, `.tsv`, `.jsonl`, or `.tar` or `.parquet` for a pattern of such files. `column` is the
-    /// column or key of the caption; `None`: caption, and in Parquet files text if there is no caption.
+    /// By the ending: `.txt`, `.csv`, `.tsv`, `.jsonl`, or `.tar` or `.parquet` for a pattern of such files; a URL is one of tar
+    /// shards. `column` is the column or key of the caption; `None`: caption, and in Parquet files text if there is no caption.
     ///
     /// # Errors
     /// Another ending.
     pub fn open(path: &Path, column: Option<&str>) -> Result<Self, CurateError> {
+        if path.to_str().is_some_and(is_url) {
+            return Ok(Self::Shards(WebDatasetConfig::new([path.to_string_lossy()])));
+        }
         let path = path.to_owned();
         let given = column.map(str::to_owned);
         let column = column.unwrap_or("caption").to_owned();

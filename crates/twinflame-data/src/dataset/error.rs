@@ -111,6 +111,14 @@ pub enum DataError {
         /// What was found, up to where the budget was spent.
         report: Box<OpenReport>,
     },
+    /// An index of shards that cannot be used or written.
+    #[error("index = {path:?}: {message}")]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A list of samples that fits none of the shards.
     #[error("{key} = {list:?}: {message}")]
     SampleList {

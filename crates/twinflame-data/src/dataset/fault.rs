@@ -1,9 +1,11 @@
 //! Why a sample of a shard is left out.
 
+use serde::{Deserialize, Serialize};
+
 use crate::report::{OpenReport, Skipped, Tally};
 
 /// Why a sample is left out. Reports count by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Fault {
     /// There is no image.
     NoImage,

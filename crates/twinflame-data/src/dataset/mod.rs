@@ -37,4 +37,4 @@ pub use parquet::{ParquetConfig, ParquetSource};
 pub use scenes::{ScenesConfig, ScenesSource, ScenesSplit};
 pub use source::{Classes, Counterpart, Draw, Place, Share, Source};
 pub(crate) use table::texts_of;
-pub use webdataset::{WebDatasetConfig, WebDatasetSource};
+pub use webdataset::{WebDatasetConfig, WebDatasetSource, is_url};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use indicatif::ProgressBar;
-use twinflame_data::dataset::{FolderConfig, JsonConfig, ParquetConfig, WebDatasetConfig};
+use twinflame_data::dataset::{FolderConfig, JsonConfig, ParquetConfig, WebDatasetConfig, is_url};
 use twinflame_data::{DataConfig, EvalSet};
 use twinflame_model::Model;
 
@@ -71,11 +71,16 @@ impl TestSet {
 }
 
 /// The data at a path: a folder with a caption table, a `.json` list as ALBEF's, tar shards (a path, brace list or glob that
-/// ends in `.tar`), Parquet files (likewise, `.parquet`), or a `.toml` file with the keys of a recipe's `[data.test.x]`.
+/// ends in `.tar`, or a URL), Parquet files (likewise, `.parquet`), or a `.toml` file with the keys of a recipe's
+/// `[data.test.x]`.
 ///
 /// # Errors
 /// A `.toml` file that cannot be read or has a wrong key or value.
 pub fn data_config(path: &Path) -> Result<DataConfig, EvalError> {
+    // Of a signed URL the ending may be anything.
+    if path.to_str().is_some_and(is_url) {
+        return Ok(DataConfig::WebDataset(WebDatasetConfig::new([path.to_string_lossy()])));
+    }
     Ok(match path.extension().and_then(|ending| ending.to_str()) {
         Some("json") => DataConfig::Json(JsonConfig::new([path])),
         Some("tar") => DataConfig::WebDataset(WebDatasetConfig::new([path.to_string_lossy()])),

@@ -47,8 +47,8 @@ enum DataVerb {
 
 #[derive(Args, Debug)]
 struct ShardArgs {
-    /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar', Parquet
-    /// files, or a .toml file with the keys of a recipe's [data.train]
+    /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar' or
+    /// 's3://bucket/*.tar', Parquet files, or a .toml file with the keys of a recipe's [data.train]
     source: PathBuf,
     /// Samples in a shard
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -60,8 +60,8 @@ struct ShardArgs {
 
 #[derive(Args, Debug)]
 struct InspectArgs {
-    /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar', or a
-    /// .toml file with the keys of a recipe's [data.train]
+    /// A folder with captions.csv, .tsv or .jsonl, a .json list like ALBEF's, tar shards such as 'd/{00..31}.tar' or
+    /// 's3://bucket/*.tar', Parquet files, or a .toml file with the keys of a recipe's [data.train]
     source: PathBuf,
     /// Leave the images closed: look at captions and, of shards, at what is missing
     #[arg(long)]

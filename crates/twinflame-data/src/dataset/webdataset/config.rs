@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "remote")]
+use super::remote::Patience;
 use crate::dataset::{CaptionNoise, DataError, IMAGE_ENDINGS, WebDatasetSource};
 
 /// Tar shards as the WebDataset library and img2dataset write them: members of one name up to its first dot, side by side,
@@ -15,7 +17,9 @@ use crate::dataset::{CaptionNoise, DataError, IMAGE_ENDINGS, WebDatasetSource};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebDatasetConfig {
-    /// Paths of the shards, one or a list: with brace lists (`{000..199}`, `{a,b}`) and globs (`*`, `?`, `[…]`).
+    /// Paths of the shards, one or a list: with brace lists (`{000..199}`, `{a,b}`) and globs (`*`, `?`, `[…]`). Built with the
+    /// feature `remote`, URLs too: `http://`, `https://` (no globs), `s3://BUCKET/NAME` and `gs://BUCKET/NAME`, the last two
+    /// with credentials from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`, `GOOGLE_APPLICATION_CREDENTIALS`, …).
     #[serde(with = "one_or_many")]
     pub shards: Vec<String>,
     /// Endings of the member that is the image; the first one that a sample has counts. Default jpg, jpeg, png,
@@ -42,6 +46,19 @@ pub struct WebDatasetConfig {
     /// `loader.distinct_ids` take them for the same. Left out: every sample is another image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<PathBuf>,
+    /// File that keeps what opening found, so that the next opening reads only shards that are new or have changed: by size
+    /// and time, or a server's ETag. Made if it is not there, and anew if it is of other `image_keys`, `caption_key` or
+    /// `caption_field`. For one source each. Left out: every opening reads all shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<PathBuf>,
+    /// Seconds that a server may be silent before a request counts as failed. After three times as many no request is tried
+    /// again. Default 10.
+    #[serde(default = "timeout_seconds", skip_serializing_if = "is_timeout_seconds")]
+    pub timeout_seconds: f64,
+    /// How often a request to a server is tried again, after 0.2 s, 0.4 s, 0.8 s and so on: no connection, silence, an answer
+    /// that stops, and the statuses 5xx, 408 and 429. Default 5.
+    #[serde(default = "retries", skip_serializing_if = "is_retries")]
+    pub retries: usize,
     /// Share of training captions that are replaced by others, see [`CaptionNoise`]. Default 0.
     #[serde(default, skip_serializing_if = "CaptionNoise::is_none")]
     pub caption_noise: CaptionNoise,
@@ -59,6 +76,22 @@ fn max_skipped() -> usize {
     1000
 }
 
+fn timeout_seconds() -> f64 {
+    10.0
+}
+
+fn is_timeout_seconds(&seconds: &f64) -> bool {
+    seconds == timeout_seconds()
+}
+
+fn retries() -> usize {
+    5
+}
+
+fn is_retries(&times: &usize) -> bool {
+    times == retries()
+}
+
 impl WebDatasetConfig {
     /// These shards with the default endings.
     pub fn new(shards: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -70,17 +103,31 @@ impl WebDatasetConfig {
             max_skipped: max_skipped(),
             keep: None,
             groups: None,
+            index: None,
+            timeout_seconds: timeout_seconds(),
+            retries: retries(),
             caption_noise: CaptionNoise::default(),
         }
     }
 
-    /// Reads the members' headers and the captions of every shard, and no image.
+    /// Reads the members' headers and the captions of every shard, and no image. Of a shard on a server it reads blocks of 1
+    /// to 4 MiB one after another, with the images in them, where these are shorter than about 1 MiB, and leaves out longer
+    /// ones.
     ///
     /// # Errors
-    /// Patterns that match no shard, no usable sample, more than `max_skipped` that are not, or a list (`keep`, `groups`) that
-    /// cannot be read or names nothing of the shards.
+    /// Patterns that match no shard, no usable sample, more than `max_skipped` that are not, a server that does not answer, an
+    /// index that is damaged, or a list (`keep`, `groups`) that cannot be read or names nothing of the shards.
     pub fn open(&self) -> Result<WebDatasetSource, DataError> {
         WebDatasetSource::open(self)
+    }
+
+    /// How long servers are waited for.
+    #[cfg(feature = "remote")]
+    pub(super) fn patience(&self) -> Patience {
+        Patience {
+            timeout: std::time::Duration::from_secs_f64(self.timeout_seconds),
+            retries: self.retries,
+        }
     }
 
     /// The field of the captions, if they are in JSON.
@@ -96,6 +143,14 @@ impl WebDatasetConfig {
                 key: "image_keys".into(),
                 value: "[]".to_owned(),
                 expected: "list the endings of image members, or leave it out for all that can be read".to_owned(),
+            });
+        }
+        const MAX_TIMEOUT: f64 = 3600.0;
+        if !(self.timeout_seconds > 0.0 && self.timeout_seconds <= MAX_TIMEOUT) {
+            return Err(DataError::Setting {
+                key: "timeout_seconds".into(),
+                value: self.timeout_seconds.to_string(),
+                expected: format!("above 0, up to {MAX_TIMEOUT}"),
             });
         }
         match &self.caption_field {

@@ -1,13 +1,14 @@
 //! What a shard holds: the places of its samples, and what is wrong with the rest.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::io::{self, BufReader, Read, Seek};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tar::Archive;
 
 use super::WebDatasetConfig;
+use super::shard::{Shard, is_unread};
 use crate::dataset::fault::Fault;
 use crate::dataset::texts_of;
 
@@ -25,6 +26,14 @@ pub(super) struct Span {
     pub(super) len: u32,
 }
 
+impl Span {
+    /// From its first byte to the first behind it.
+    #[cfg(feature = "remote")]
+    pub(super) fn range(self) -> std::ops::Range<u64> {
+        self.at..self.at.saturating_add(self.len.into())
+    }
+}
+
 /// Where a sample is in its shard: 32 bytes, all that is kept of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -33,7 +42,7 @@ pub(super) struct Entry {
 }
 
 /// A sample that is left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Faulty {
     pub(super) key: String,
     pub(super) fault: Fault,
@@ -46,6 +55,8 @@ pub(super) struct Scan {
     pub(super) faulty: Vec<Faulty>,
     /// Why the shard could not be read to its end, if it could not.
     pub(super) broken: Option<String>,
+    /// Whether that is for want of an answer from disk or server, and says nothing of the shard.
+    pub(super) unread: bool,
 }
 
 /// The members of one name.
@@ -64,10 +75,11 @@ struct Group {
 }
 
 /// Scans a shard; `take` gets the samples with key and captions. What comes before a broken place counts.
-pub(super) fn scan(shard: &Path, config: &WebDatasetConfig, mut take: impl FnMut(Entry, &str, Vec<String>)) -> Scan {
+pub(super) fn scan(shard: &Shard, config: &WebDatasetConfig, mut take: impl FnMut(Entry, &str, Vec<String>)) -> Scan {
     let mut scan = Scan::default();
     if let Err(error) = scan_into(&mut scan, shard, config, &mut take) {
         scan.broken = Some(error.to_string());
+        scan.unread = is_unread(&error);
     }
     scan
 }
@@ -75,18 +87,37 @@ pub(super) fn scan(shard: &Path, config: &WebDatasetConfig, mut take: impl FnMut
 /// Takes a sample.
 type Take<'a> = &'a mut dyn FnMut(Entry, &str, Vec<String>);
 
-fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig, take: Take<'_>) -> io::Result<()> {
-    let file = File::open(shard)?;
-    let len = file.metadata()?.len();
+fn scan_into(scan: &mut Scan, shard: &Shard, config: &WebDatasetConfig, take: Take<'_>) -> io::Result<()> {
+    match shard {
+        Shard::File(path) => {
+            let file = File::open(path)?;
+            let len = file.metadata()?.len();
+            scan_members(scan, BufReader::with_capacity(BUFFER_BYTES, file), len, config, take)
+        }
+        #[cfg(feature = "remote")]
+        Shard::Object(object) => {
+            let (len, reader) = object.open()?;
+            scan_members(scan, reader, len, config, take)
+        }
+    }
+}
+
+fn scan_members(
+    scan: &mut Scan,
+    reader: impl Read + Seek,
+    len: u64,
+    config: &WebDatasetConfig,
+    take: Take<'_>,
+) -> io::Result<()> {
     if len == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty"));
     }
-    let mut archive = Archive::new(BufReader::with_capacity(BUFFER_BYTES, file));
+    let mut archive = Archive::new(reader);
     let mut group = Group::default();
     let mut end = 0;
     let outcome = (|| {
         for member in archive.entries_with_seek()? {
-            let mut member = member.map_err(|error| no_header(end, &error))?;
+            let mut member = member.map_err(|error| no_header(end, error))?;
             let (at, size) = (member.raw_file_position(), member.size());
             end = at.saturating_add(size).next_multiple_of(BLOCK);
             let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
@@ -115,8 +146,11 @@ fn scan_into(scan: &mut Scan, shard: &Path, config: &WebDatasetConfig, take: Tak
 }
 
 /// Of a file that is no archive, the library quotes a block: a line of it will do.
-fn no_header(at: u64, error: &io::Error) -> io::Error {
+fn no_header(at: u64, error: io::Error) -> io::Error {
     const MAX_CHARS: usize = 60;
+    if is_unread(&error) {
+        return error;
+    }
     let told: String = error
         .to_string()
         .chars()

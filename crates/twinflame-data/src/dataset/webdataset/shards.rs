@@ -1,53 +1,93 @@
 //! Which files a list of shards names: braces and globs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::WebDatasetConfig;
+#[cfg(feature = "remote")]
+use super::remote::Stores;
+use super::shard::Shard;
+use super::url::{is_no_shard, is_url, masked};
 use crate::dataset::DataError;
 
 /// Most names that one pattern may stand for: far more than any data set has, and few enough to fit into memory.
 const MAX_NAMES: usize = 1_000_000;
 
-/// The shards that patterns name, in their order; those of a glob are sorted.
+/// Why a URL is none of what is read here.
+const ONLY_SHARDS: &str = "only tar shards are read from URLs: copy the files to this machine";
+
+/// Why a URL cannot be read.
+#[cfg(not(feature = "remote"))]
+const NOT_BUILT: &str = "this binary was built without the feature remote, which reads URLs: cargo install --path \
+                         crates/twinflame --features remote";
+
+/// The shards that a configuration names, in its order; those of a glob are sorted.
 ///
 /// `{000..199}` counts with leading zeros as written, `{a,b}` lists, both as often as wanted and one in the other; then `*`, `?`
-/// and `[…]` match files that are there.
+/// and `[…]` match files that are there. In a URL they match what a bucket lists; a web server lists nothing.
 ///
 /// # Errors
-/// An empty list, braces that do not pair, a pattern that matches no file, or a shard named twice.
+/// An empty list, braces that do not pair, a pattern that matches no file, a shard named twice, or a URL that cannot be used.
+pub(super) fn shards_of(config: &WebDatasetConfig) -> Result<Vec<Shard>, DataError> {
+    #[cfg(feature = "remote")]
+    let objects = {
+        let mut stores = Stores::new(config.patience());
+        move |url: &str| Ok(stores.objects(url)?.into_iter().map(Shard::Object).collect())
+    };
+    #[cfg(not(feature = "remote"))]
+    let objects = |_: &str| Err(NOT_BUILT.to_owned());
+    expand_with(&config.shards, objects)
+}
+
+/// The files that patterns name, as [`shards_of`] finds them, for sources that read no URLs.
+///
+/// # Errors
+/// As there; any URL.
 pub(crate) fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
+    let no_objects = |_: &str| Err(ONLY_SHARDS.to_owned());
+    let shards = expand_with(patterns, no_objects)?;
+    Ok(shards.iter().map(Shard::path).collect())
+}
+
+/// `objects` finds what a URL names.
+fn expand_with(
+    patterns: &[String],
+    mut objects: impl FnMut(&str) -> Result<Vec<Shard>, String>,
+) -> Result<Vec<Shard>, DataError> {
     if patterns.is_empty() {
         return Err(DataError::NoShards);
     }
     let mut shards = Vec::new();
     for pattern in patterns {
         let wrong = |message: String| DataError::ShardPattern {
-            pattern: pattern.clone(),
+            pattern: masked(pattern),
             message,
         };
         let names = braces(pattern).map_err(wrong)?;
         let before = shards.len();
         for name in names {
-            if !name.contains(['*', '?', '[']) {
-                shards.push(PathBuf::from(name));
-                continue;
-            }
-            // Sorted by the crate.
-            for path in glob::glob(&name).map_err(|error| wrong(error.to_string()))? {
-                shards.push(path.map_err(|error| wrong(error.to_string()))?);
+            if is_url(&name) && is_no_shard(&name) {
+                return Err(wrong(ONLY_SHARDS.to_owned()));
+            } else if is_url(&name) {
+                shards.extend(objects(&name).map_err(wrong)?);
+            } else if name.contains(['*', '?', '[']) {
+                // Sorted by the crate.
+                for path in glob::glob(&name).map_err(|error| wrong(error.to_string()))? {
+                    shards.push(Shard::File(path.map_err(|error| wrong(error.to_string()))?));
+                }
+            } else {
+                shards.push(Shard::File(PathBuf::from(name)));
             }
         }
         if shards.len() == before {
             return Err(wrong("it matches no file".to_owned()));
         }
     }
-    let mut sorted: Vec<&Path> = shards.iter().map(PathBuf::as_path).collect();
+    let mut sorted: Vec<PathBuf> = shards.iter().map(Shard::path).collect();
     sorted.sort_unstable();
-    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(DataError::ShardTwice {
-            shard: twice[0].to_owned(),
-        });
+    match sorted.array_windows().find(|[a, b]| a == b) {
+        Some([twice, _]) => Err(DataError::ShardTwice { shard: twice.clone() }),
+        None => Ok(shards),
     }
-    Ok(shards)
 }
 
 /// What a text with braces stands for.
@@ -177,12 +217,8 @@ mod tests {
         let pattern = |name: &str| folder.path().join(name).display().to_string();
         let names = |patterns: &[String]| {
             let shards = expand(patterns)?;
-            Ok::<_, DataError>(
-                shards
-                    .iter()
-                    .map(|shard| shard.file_name().unwrap().to_string_lossy().into_owned())
-                    .collect::<Vec<_>>(),
-            )
+            let last = |shard: &PathBuf| shard.file_name().unwrap().to_string_lossy().into_owned();
+            Ok::<_, DataError>(shards.iter().map(last).collect::<Vec<_>>())
         };
         assert_eq!(names(&[pattern("*.tar")]).unwrap(), ["a.tar", "b.tar"]);
         assert_eq!(names(&[pattern("{z,a}.tar")]).unwrap(), ["z.tar", "a.tar"]);
@@ -190,6 +226,34 @@ mod tests {
         assert!(nothing.ends_with("*.zip: it matches no file"), "{nothing}");
         let twice = names(&[pattern("*.tar"), pattern("a.tar")]).unwrap_err().to_string();
         assert!(twice.contains("a.tar") && twice.contains("twice"), "{twice}");
-        assert!(matches!(expand(&[]), Err(DataError::NoShards)));
+        assert!(matches!(names(&[]), Err(DataError::NoShards)));
+    }
+
+    #[cfg(not(feature = "remote"))]
+    #[test]
+    fn a_url_says_what_has_to_be_built() {
+        for url in [
+            "s3://bucket/{0..1}.tar",
+            "gs://bucket/*.tar",
+            "http://host/0.tar",
+            "https://host/0.tar",
+        ] {
+            let error = WebDatasetConfig::new([url]).open().unwrap_err().to_string();
+            let expected = format!("shards, {url}: this binary was built without the feature remote");
+            assert!(
+                error.starts_with(&expected) && error.contains("--features remote"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn sources_of_files_refuse_urls() {
+        let error = expand(&["https://u:secret@host/0".to_owned()]).unwrap_err();
+        assert_eq!(error.to_string(), format!("shards, https://host/0: {ONLY_SHARDS}"));
+        for url in ["https://host/0.parquet?id=1", "s3://bucket/captions.JSONL"] {
+            let error = WebDatasetConfig::new([url]).open().unwrap_err();
+            assert_eq!(error.to_string(), format!("shards, {url}: {ONLY_SHARDS}"));
+        }
     }
 }

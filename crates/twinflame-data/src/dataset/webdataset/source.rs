@@ -1,22 +1,20 @@
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use rand::rngs::ChaCha8Rng;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::WebDatasetConfig;
-use super::lists::{Lists, Seen};
-use super::sample_list::{Naming, SampleName};
-use super::scan::{Entry, Scan, Span, captions, scan, split_name};
-use super::shards::expand;
-use crate::dataset::source::{draw_among, draw_listed};
+use super::opening::{Contents, paths, read_lists, threads_for};
+use super::scan::{Entry, Span, captions, split_name};
+use super::shard::Shard;
+use super::shards::shards_of;
+use super::url::masked;
+use crate::dataset::source::draw_among;
 use crate::dataset::{Classes, DataError, Draw, Place, SampleError, Source};
 use crate::decode::{DecodeLimits, DecodedImage, decode, with_ending};
-use crate::report::{OpenReport, Skipped};
-
-/// Shards that are read before the budget is looked at: enough for every core, few enough to stop soon.
-const SHARDS_AT_ONCE: usize = 64;
+use crate::report::OpenReport;
 
 /// The samples of tar shards, read at random places: 32 bytes of memory for a sample, whatever its size.
 ///
@@ -25,7 +23,9 @@ const SHARDS_AT_ONCE: usize = 64;
 /// drawn.
 #[derive(Debug)]
 pub struct WebDatasetSource {
-    shards: Vec<PathBuf>,
+    shards: Vec<Shard>,
+    /// For work on all shards; none where they are files.
+    threads: Option<ThreadPool>,
     /// Sample at which each shard begins.
     starts: Vec<usize>,
     entries: Vec<Entry>,
@@ -36,57 +36,6 @@ pub struct WebDatasetSource {
     limits: DecodeLimits,
 }
 
-/// Hands over shard, key and captions of every sample that is used, one shard after another, and nothing after the first error. Returns
-/// how many shards and samples are damaged, which are left out.
-///
-/// # Errors
-/// Patterns that match no shard and lists that cannot be read, as a [`DataError`], and what `act` returns.
-pub(crate) fn for_each_caption<E: From<DataError>>(
-    config: &WebDatasetConfig,
-    mut act: impl FnMut(&str, &str, Vec<String>) -> Result<(), E>,
-) -> Result<u64, E> {
-    let mut damaged = 0;
-    let shards = expand(&config.shards)?;
-    let lists = read_lists(config, &shards)?;
-    for (number, path) in shards.iter().enumerate() {
-        let shard = path.display().to_string();
-        let mut outcome = Ok(());
-        let (scan, _) = scan_listed(&lists, (number, path), config, |_, key, captions| {
-            if outcome.is_ok() {
-                outcome = act(&shard, key, captions);
-            }
-        });
-        outcome?;
-        damaged += scan.faulty.len() as u64 + u64::from(scan.broken.is_some());
-    }
-    Ok(damaged)
-}
-
-fn read_lists(config: &WebDatasetConfig, shards: &[PathBuf]) -> Result<Lists, DataError> {
-    Lists::read(config.keep.as_deref(), config.groups.as_deref(), Naming::Keys, shards)
-}
-
-/// Scans a shard as [`scan`] does; `take` gets the samples to use only, and faults of others do not count.
-fn scan_listed(
-    lists: &Lists,
-    (number, shard): (usize, &Path),
-    config: &WebDatasetConfig,
-    mut take: impl FnMut(Entry, &str, Vec<String>),
-) -> (Scan, Seen) {
-    let mut seen = Seen::default();
-    if !lists.names_shard(number) {
-        return (Scan::default(), seen);
-    }
-    let mut scan = scan(shard, config, |entry, key, captions| {
-        if lists.take(number, &SampleName::Key(key.into()), &mut seen) {
-            take(entry, key, captions);
-        }
-    });
-    scan.faulty
-        .retain(|faulty| lists.is_named(number, &SampleName::Key((&faulty.key).into()), &mut seen));
-    (scan, seen)
-}
-
 impl WebDatasetSource {
     /// Opens the shards.
     ///
@@ -94,55 +43,31 @@ impl WebDatasetSource {
     /// As [`WebDatasetConfig::open`].
     pub(super) fn open(config: &WebDatasetConfig) -> Result<Self, DataError> {
         config.validate()?;
-        let shards = expand(&config.shards)?;
-        let (mut starts, mut entries, mut report) = (Vec::new(), Vec::new(), OpenReport::default());
-        let lists = read_lists(config, &shards)?;
-        let mut listed = lists.found();
-        let numbered: Vec<(usize, &PathBuf)> = shards.iter().enumerate().collect();
-        for shards in numbered.chunks(SHARDS_AT_ONCE) {
-            let scan = |&(number, shard): &(usize, &PathBuf)| {
-                let mut entries = Vec::new();
-                let (scan, seen) = scan_listed(&lists, (number, shard), config, |entry, _, _| entries.push(entry));
-                (entries, scan, seen)
-            };
-            let scans: Vec<(Vec<Entry>, Scan, Seen)> = shards.par_iter().map(scan).collect();
-            for ((_, shard), (found, scan, seen)) in shards.iter().zip(scans) {
-                starts.push(entries.len());
-                lists.add(&mut listed, seen, entries.len());
-                entries.extend(found);
-                report.num_samples = entries.len();
-                let name = shard.display().to_string();
-                for faulty in scan.faulty {
-                    report.leave_out(faulty.fault, &name, faulty.key, faulty.detail);
-                }
-                if let Some(reason) = scan.broken {
-                    report.broken_files.add(|| format!("{name}: {reason}"));
-                    report.skipped.push(Skipped {
-                        file: Some(name.clone()),
-                        sample: None,
-                        reason,
-                    });
-                }
-                if report.skipped.len() > config.max_skipped {
-                    return Err(DataError::TooManySkipped {
-                        max_skipped: config.max_skipped,
-                        report: Box::new(report),
-                    });
-                }
-            }
-        }
-        lists.check(&listed, &shards, &mut report)?;
+        let shards = shards_of(config)?;
+        let paths = paths(&shards);
+        let lists = read_lists(config, &paths)?;
+        let threads = threads_for(&shards)?;
+        let contents = Contents::read(&shards, config, &lists, threads.as_ref())?;
+        let Contents {
+            starts,
+            entries,
+            listed,
+            mut report,
+        } = contents;
+        lists.check(&listed, &paths, &mut report)?;
         if entries.is_empty() {
             return Err(DataError::NoSamples {
-                path: shards[0].clone(),
+                path: shards[0].path(),
                 report: Box::new(report),
             });
         }
         if !report.is_clean() {
-            tracing::warn!("{}: {report}", config.shards.join(", "));
+            let patterns: Vec<String> = config.shards.iter().map(|pattern| masked(pattern)).collect();
+            tracing::warn!("{}: {report}", patterns.join(", "));
         }
         Ok(Self {
             shards,
+            threads,
             starts,
             entries,
             joined: listed.joined,
@@ -152,13 +77,12 @@ impl WebDatasetSource {
         })
     }
 
-    /// The shards in their order.
-    #[must_use]
-    pub fn shards(&self) -> &[PathBuf] {
-        &self.shards
+    /// Paths or URLs of the shards in their order.
+    pub fn shards(&self) -> impl Iterator<Item = PathBuf> {
+        self.shards.iter().map(Shard::path)
     }
 
-    fn shard(&self, index: usize) -> &PathBuf {
+    fn shard(&self, index: usize) -> &Shard {
         // The last of several that begin here has it: those before are empty.
         &self.shards[self.starts.partition_point(|&start| start <= index) - 1]
     }
@@ -177,24 +101,29 @@ impl WebDatasetSource {
     }
 
     fn read(&self, index: usize, span: Span) -> Result<Vec<u8>, SampleError> {
-        let path = self.shard(index);
-        let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(path)?;
-            file.seek(SeekFrom::Start(span.at))?;
-            let mut bytes = Vec::with_capacity(span.len as usize);
-            file.take(span.len.into()).read_to_end(&mut bytes)?;
-            match bytes.len() == span.len as usize {
-                true => Ok(bytes),
-                false => Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the shard is shorter than when it was opened",
-                )),
-            }
-        };
-        read().map_err(|source| SampleError::Read {
-            path: path.clone(),
+        let shard = self.shard(index);
+        shard.read(span).map_err(|source| unreadable(shard, source))
+    }
+
+    fn captions_in(&self, index: usize, bytes: &[u8]) -> Result<Vec<String>, SampleError> {
+        captions(bytes, self.json_field.as_deref()).map_err(|(_, message)| SampleError::Caption {
+            name: self.name(index),
+            message,
+        })
+    }
+
+    fn decode(&self, index: usize, bytes: &[u8]) -> Result<DecodedImage, SampleError> {
+        decode(bytes, &self.limits).map_err(|source| SampleError::Decode {
+            name: self.name(index),
             source,
         })
+    }
+}
+
+fn unreadable(shard: &Shard, source: io::Error) -> SampleError {
+    SampleError::Read {
+        path: shard.path(),
+        source,
     }
 }
 
@@ -213,20 +142,29 @@ impl Source for WebDatasetSource {
     fn name(&self, index: usize) -> String {
         let image = self.member(index);
         let image = image.unwrap_or_else(|| format!("at byte {}", self.entries[index].image.at));
-        format!("{}, {image}", self.shard(index).display())
+        format!("{}, {image}", self.shard(index).name())
     }
 
     fn place(&self, index: usize) -> Place {
         let image = self.member(index).unwrap_or_default();
         let key = split_name(&image).map(|(key, _)| key.to_owned());
         Place {
-            file: Some(self.shard(index).display().to_string()),
+            file: Some(self.shard(index).name()),
             sample: key.unwrap_or_else(|| format!("at byte {}", self.entries[index].image.at)),
         }
     }
 
     fn draw(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<Draw, SampleError> {
-        draw_listed(self, index, rng)
+        let (shard, entry) = (self.shard(index), self.entries[index]);
+        // Together, which a server answers at once.
+        let read = shard.read_two([entry.caption, entry.image]);
+        let [caption, image] = read.map_err(|source| unreadable(shard, source))?;
+        let caption = draw_among(self.captions_in(index, &caption)?, rng);
+        Ok(Draw {
+            image: self.decode(index, &image)?,
+            caption,
+            image_id: self.image_id(index),
+        })
     }
 
     fn draw_caption(&self, index: usize, rng: &mut ChaCha8Rng) -> Result<String, SampleError> {
@@ -235,10 +173,7 @@ impl Source for WebDatasetSource {
 
     fn image(&self, index: usize) -> Result<DecodedImage, SampleError> {
         let bytes = self.read(index, self.entries[index].image)?;
-        decode(&bytes, &self.limits).map_err(|source| SampleError::Decode {
-            name: self.name(index),
-            source,
-        })
+        self.decode(index, &bytes)
     }
 
     fn encoded(&self, index: usize) -> Result<(&'static str, Vec<u8>), SampleError> {
@@ -251,10 +186,7 @@ impl Source for WebDatasetSource {
 
     fn captions(&self, index: usize) -> Result<Vec<String>, SampleError> {
         let bytes = self.read(index, self.entries[index].caption)?;
-        captions(&bytes, self.json_field.as_deref()).map_err(|(_, message)| SampleError::Caption {
-            name: self.name(index),
-            message,
-        })
+        self.captions_in(index, &bytes)
     }
 
     fn eval_images(&self) -> Vec<usize> {
@@ -262,12 +194,19 @@ impl Source for WebDatasetSource {
     }
 
     fn eval_captions(&self) -> Result<Vec<(i64, String)>, SampleError> {
-        let mut listed = Vec::new();
-        for index in 0..self.num_samples() {
-            let id = self.image_id(index);
-            listed.extend(self.captions(index)?.into_iter().map(|text| (id, text)));
-        }
-        Ok(listed)
+        let captions = |index| self.captions(index);
+        let all = 0..self.num_samples();
+        let captions = match &self.threads {
+            Some(threads) => threads.install(|| all.into_par_iter().map(captions).collect::<Result<Vec<_>, _>>()),
+            None => all.map(captions).collect(),
+        }?;
+        let numbered = captions.into_iter().enumerate();
+        Ok(numbered
+            .flat_map(|(index, texts)| {
+                let id = self.image_id(index);
+                texts.into_iter().map(move |text| (id, text))
+            })
+            .collect())
     }
 
     fn classes(&self) -> Vec<Classes> {

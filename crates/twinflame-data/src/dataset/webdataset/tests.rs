@@ -12,7 +12,7 @@ use crate::dataset::{CaptionNoise, DataConfig, DataError, EvalSet, Source};
 use crate::report::Tally;
 
 /// A picture of one grey.
-fn png(shade: u8) -> Vec<u8> {
+pub(super) fn png(shade: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     image::GrayImage::from_pixel(3, 2, image::Luma([shade]))
         .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
@@ -70,7 +70,7 @@ impl Shards {
     }
 }
 
-fn draw(source: &WebDatasetSource, index: usize, seed: u64) -> (u8, String) {
+pub(super) fn draw(source: &WebDatasetSource, index: usize, seed: u64) -> (u8, String) {
     let draw = source.draw(index, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
     (draw.image.pixels()[0], draw.caption)
 }
