@@ -52,7 +52,7 @@ pub struct WebDatasetConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<PathBuf>,
     /// Seconds that a server may be silent before a request counts as failed. After three times as many no request is tried
-    /// again. Default 10.
+    /// again. Default 5.
     #[serde(default = "timeout_seconds", skip_serializing_if = "is_timeout_seconds")]
     pub timeout_seconds: f64,
     /// How often a request to a server is tried again, after 0.2 s, 0.4 s, 0.8 s and so on: no connection, silence, an answer
@@ -77,7 +77,7 @@ fn max_skipped() -> usize {
 }
 
 fn timeout_seconds() -> f64 {
-    10.0
+    5.0
 }
 
 fn is_timeout_seconds(&seconds: &f64) -> bool {
