@@ -29,6 +29,7 @@ mod buffers;
 mod inflate;
 mod panics;
 mod seed;
+mod whole_file;
 
 pub use batch::ImageTextBatch;
 pub use dataset::{DataConfig, DataError, EvalSet, SampleError, Source};

@@ -84,19 +84,12 @@ pub struct Skipped {
 
 impl Skipped {
     pub(crate) fn unreadable(Place { file, sample }: Place, error: &SampleError) -> Self {
-        let reason = error.to_string();
-        // Messages name the sample first, which the line does by itself.
-        let shard = file
-            .as_deref()
-            .and_then(|file| reason.strip_prefix(file)?.strip_prefix(", "));
-        let named = shard.unwrap_or(&reason);
-        let bare = named
-            .strip_prefix(&*sample)
-            .map(|rest| rest.split_once(": ").map_or("", |(_, bare)| bare));
+        // The line names them already.
+        let reason = error.without_name(&[file.as_deref().unwrap_or(&sample), &sample]);
         Self {
-            reason: bare.filter(|bare| !bare.is_empty()).unwrap_or(&reason).to_owned(),
             file,
             sample: Some(sample),
+            reason,
         }
     }
 }
@@ -259,7 +252,7 @@ mod tests {
         let lines: Vec<String> = replay_list(&report, &bad).collect();
         assert_eq!(lines[0], r#"{"file":"2.tar","sample":null,"reason":"cut short"}"#);
         assert_eq!(lines[8], r#"{"file":"1.tar","sample":"7","reason":"no text"}"#);
-        assert_eq!(lines[9], r#"{"file":"1.tar","sample":"9","reason":"1.tar: gone"}"#);
+        assert_eq!(lines[9], r#"{"file":"1.tar","sample":"9","reason":"gone"}"#);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::dataset::{SampleError, Source};
 use crate::panics::contain_panic;
 use crate::report::Skipped;
+use crate::whole_file::write_whole;
 
 /// The list of the shards, and what a folder of shards is known by.
 pub const INDEX_FILE: &str = "index.json";
@@ -263,14 +264,8 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, Sha
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ShardError> {
-    let write = || -> io::Result<()> {
-        let partial = path.with_extension("json.partial");
-        let mut file = File::create(&partial)?;
-        file.write_all(&serde_json::to_vec_pretty(value)?)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().map_err(|source| ShardError::Write {
+    let write = |file: &mut BufWriter<File>| Ok(serde_json::to_writer_pretty(file, value)?);
+    write_whole(path, write).map_err(|source| ShardError::Write {
         path: path.to_owned(),
         source,
     })

@@ -274,6 +274,17 @@ pub enum SampleError {
 }
 
 impl SampleError {
+    /// The message without the name of the sample, and without a path that is one of `known`.
+    pub(crate) fn without_name(&self, known: &[&str]) -> String {
+        match self {
+            Self::Decode { source, .. } => source.to_string(),
+            Self::Caption { message, .. } => message.clone(),
+            Self::Panicked { message, .. } => format!("the decoder panicked: {message}"),
+            Self::Read { path, source } if known.contains(&&*path.to_string_lossy()) => source.to_string(),
+            Self::Read { .. } | Self::Row(_) | Self::Embedded(_) => self.to_string(),
+        }
+    }
+
     /// The kind of failure, under which reports count it.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -17,8 +17,8 @@ use super::folder::RunFolder;
 pub(super) struct ReplayList {
     path: PathBuf,
     loaders: Vec<ImageTextLoader>,
-    /// What the run wrote before it was resumed, and since.
-    lines: BTreeSet<String>,
+    /// What the file holds.
+    written: BTreeSet<String>,
 }
 
 impl ReplayList {
@@ -35,7 +35,7 @@ impl ReplayList {
         Ok(Self {
             path,
             loaders,
-            lines: text.lines().map(str::to_owned).collect(),
+            written: text.lines().map(str::to_owned).collect(),
         })
     }
 
@@ -44,20 +44,16 @@ impl ReplayList {
     /// # Errors
     /// A disk that refuses.
     pub(super) fn save(&mut self) -> Result<(), RunError> {
-        let before = self.lines.len();
+        let mut lines = self.written.clone();
         for loader in &self.loaders {
-            self.lines
-                .extend(replay_list(loader.source().report(), &loader.bad_samples()));
+            lines.extend(replay_list(loader.source().report(), &loader.bad_samples()));
         }
-        if self.lines.len() == before {
+        if lines == self.written {
             return Ok(());
         }
-        let text: String = self.lines.iter().flat_map(|line| [line, "\n"]).collect();
-        durable::write(&self.path, &text).map_err(RunError::io(&self.path))
-    }
-
-    /// Where it is, if there is anything in it.
-    pub(super) fn path(&self) -> Option<PathBuf> {
-        (!self.lines.is_empty()).then(|| self.path.clone())
+        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        durable::write(&self.path, &text).map_err(RunError::io(&self.path))?;
+        self.written = lines;
+        Ok(())
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct StepStrategy {
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) scores: Scores,
     pub(super) log_fault: LogFault,
-    pub(super) replay: Arc<Mutex<ReplayList>>,
+    pub(super) replay: Mutex<ReplayList>,
     pub(super) end: Arc<Mutex<Option<End>>>,
 }
 

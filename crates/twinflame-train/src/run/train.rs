@@ -112,7 +112,6 @@ fn launch(
     let log_fault = LogFault::default();
     let mut replay = ReplayList::open(folder, vec![parts.train.clone(), parts.valid.clone()])?;
     replay.save()?;
-    let replay = Arc::new(Mutex::new(replay));
     let end = Arc::new(Mutex::new(None));
     let num_steps = parts.num_steps;
     let strategy = StepStrategy {
@@ -135,7 +134,7 @@ fn launch(
         watchdog: watchdog.clone(),
         scores: scores.clone(),
         log_fault: log_fault.clone(),
-        replay: replay.clone(),
+        replay: Mutex::new(replay),
         end: end.clone(),
     };
     parts.train.start_at(start.epoch, start.batch);
@@ -172,11 +171,10 @@ fn launch(
     if bad.total() > 0 {
         warnings.push(format!("unreadable training samples were replaced: {bad}"));
     }
-    if let Some(path) = replay.lock().unwrap_or_else(PoisonError::into_inner).path() {
-        warnings.push(format!(
-            "what could not be used of the data is listed in {}",
-            path.display()
-        ));
+    let listed = folder.replay_list();
+    if listed.is_file() {
+        let listed = listed.display();
+        warnings.push(format!("what could not be used of the data is listed in {listed}"));
     }
     summary(end, folder, num_steps, started, warnings)
 }

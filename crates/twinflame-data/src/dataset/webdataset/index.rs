@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use super::WebDatasetConfig;
 use super::scan::{Entry, Faulty, Scan, Span, scan};
 use super::shard::{Shard, Stat};
 use crate::dataset::DataError;
+use crate::whole_file::write_whole;
 
 /// What every version begins with.
 const KIND: &str = "twinflame shard index ";
@@ -222,10 +223,7 @@ impl Index {
         if !is_new && records().count() == self.shards.len() {
             return Ok(());
         }
-        let write = || -> io::Result<()> {
-            let mut name = self.path.clone().into_os_string();
-            name.push(".partial");
-            let mut file = io::BufWriter::new(File::create(&name)?);
+        let write = |file: &mut BufWriter<File>| {
             writeln!(file, "{KIND}{VERSION}")?;
             writeln!(file, "{}", serde_json::to_string(&Keys::of(&self.config))?)?;
             for (shard, record) in records() {
@@ -237,10 +235,9 @@ impl Index {
                 writeln!(file, "{}", serde_json::to_string(&line)?)?;
                 file.write_all(&record.gzip)?;
             }
-            file.into_inner()?.sync_all()?;
-            fs::rename(&name, &self.path)
+            Ok(())
         };
-        write().map_err(|error| DataError::Index {
+        write_whole(&self.path, write).map_err(|error| DataError::Index {
             path: self.path.clone(),
             message: format!("it cannot be written: {error}"),
         })

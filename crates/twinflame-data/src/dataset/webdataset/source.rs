@@ -145,6 +145,11 @@ impl Source for WebDatasetSource {
         format!("{}, {image}", self.shard(index).name())
     }
 
+    /// A sample of a shard has an image of its own.
+    fn is_one_file(&self, a: usize, b: usize) -> bool {
+        a == b
+    }
+
     fn place(&self, index: usize) -> Place {
         let image = self.member(index).unwrap_or_default();
         let key = split_name(&image).map(|(key, _)| key.to_owned());
