@@ -1,0 +1,137 @@
+//! Applies a function to every element, on vectors and threads.
+//!
+//! A function given here has to be `#[inline(always)]`, or it does not become vector code.
+
+use std::borrow::Cow;
+
+use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
+use burn::tensor::TensorData;
+use macerator::{AutoArch, Simd, WithSimd};
+use rayon::prelude::*;
+
+type FlexTensor = FloatTensor<Flex>;
+
+/// Elements that a thread takes at a time: some ten microseconds of work, ten times what handing it over costs, in 64 KiB,
+/// which lie in a second-level cache together with the output.
+const CHUNK: usize = 16 * 1024;
+
+/// `function` of every element of an f32 tensor; in place if nobody else holds it.
+pub(crate) fn map(mut x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> FlexTensor {
+    if let Some(values) = owned_values(&mut x) {
+        in_chunks(values, |values| AutoArch::new().dispatch(Map { values, function }));
+        return x;
+    }
+    let from = values(&x);
+    let mut output = vec![0.0; from.len()];
+    zip_in_chunks(&mut output, &from, |to, from| {
+        AutoArch::new().dispatch(MapInto { to, from, function });
+    });
+    FlexTensor::from_data(TensorData::new(output, x.shape()))
+}
+
+/// Every element of `y` times `function` of that of `x`, both f32; in place of `y` if nobody else holds it.
+///
+/// # Panics
+///
+/// If the shapes differ.
+pub(crate) fn scale_by(mut y: FlexTensor, x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> FlexTensor {
+    assert_eq!(
+        y.shape(),
+        x.shape(),
+        "a gradient has the shape of what it is the gradient of"
+    );
+    let from = values(&x);
+    let scale = |values: &mut [f32], from: &[f32]| AutoArch::new().dispatch(Scale { values, from, function });
+    if let Some(values) = owned_values(&mut y) {
+        zip_in_chunks(values, &from, scale);
+        return y;
+    }
+    let mut output = values(&y).into_owned();
+    zip_in_chunks(&mut output, &from, scale);
+    FlexTensor::from_data(TensorData::new(output, y.shape()))
+}
+
+/// The elements in the order of the shape, copied only if they lie in another.
+fn values(x: &FlexTensor) -> Cow<'_, [f32]> {
+    match x.as_slice() {
+        Some(values) => Cow::Borrowed(values),
+        None => Cow::Owned(x.to_contiguous().storage().to_vec()),
+    }
+}
+
+/// The elements in the order of the shape, if they are all of the memory that the tensor holds, and it alone.
+fn owned_values(x: &mut FlexTensor) -> Option<&mut [f32]> {
+    let whole = x.as_slice::<f32>()?.len() == x.storage::<f32>().len();
+    if whole { x.try_storage_mut() } else { None }
+}
+
+fn in_chunks(values: &mut [f32], work: impl Fn(&mut [f32]) + Sync) {
+    // The calling thread does little work itself, at once.
+    if values.len() <= CHUNK {
+        work(values);
+    } else {
+        values.par_chunks_mut(CHUNK).for_each(|values| work(values));
+    }
+}
+
+fn zip_in_chunks(to: &mut [f32], from: &[f32], work: impl Fn(&mut [f32], &[f32]) + Sync) {
+    if to.len() <= CHUNK {
+        work(to, from);
+    } else {
+        let chunks = to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
+        chunks.for_each(|(to, from)| work(to, from));
+    }
+}
+
+/// `value = function(value)`.
+struct Map<'a, F> {
+    values: &'a mut [f32],
+    function: F,
+}
+
+impl<F: Fn(f32) -> f32> WithSimd for Map<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        for value in self.values {
+            *value = (self.function)(*value);
+        }
+    }
+}
+
+/// `to = function(from)`.
+struct MapInto<'a, F> {
+    to: &'a mut [f32],
+    from: &'a [f32],
+    function: F,
+}
+
+impl<F: Fn(f32) -> f32> WithSimd for MapInto<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        for (to, &from) in self.to.iter_mut().zip(self.from) {
+            *to = (self.function)(from);
+        }
+    }
+}
+
+/// `value *= function(from)`.
+struct Scale<'a, F> {
+    values: &'a mut [f32],
+    from: &'a [f32],
+    function: F,
+}
+
+impl<F: Fn(f32) -> f32> WithSimd for Scale<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        for (value, &from) in self.values.iter_mut().zip(self.from) {
+            *value *= (self.function)(from);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Fused operations for CLIP and ALBEF, behind plain functions of tensors.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//!
+//! let x = Tensor::<2>::from_floats([[-1.0, 0.0, 2.0]], &Device::flex().autodiff()).require_grad();
+//! let grads = twinflame_kernels::gelu(x.clone()).sum().backward();
+//! assert!(x.grad(&grads).is_some());
+//! ```
+//!
+//! # How a kernel reaches a `Tensor<D>`
+//!
+//! The tensors of burn 0.22 name no backend: a `Tensor<D>` holds a `DispatchTensor`, an enum over the backends compiled in
+//! which itself implements burn's `Backend`. An operation of our own joins in four steps, which [`ActivationKernels`] shows:
+//!
+//! 1. A trait over `Backend`, marked `#[backend_extension(..)]`, has one function for each operation and one for its backward
+//!    pass; their default bodies are made of burn's primitives. The attribute writes the trait's implementation for `Dispatch`,
+//!    which finds the backend in its arguments, unwraps them and wraps the result. `Autodiff` in its list says that a tensor
+//!    on a tape goes to our implementation for `Autodiff<B, C>`.
+//! 2. Each listed backend implements the trait: with a kernel, or with an empty body that takes the defaults. The conditions
+//!    in the list are features of this crate, so each goes along with burn's feature of the same name.
+//! 3. One implementation for `Autodiff<B, C>` serves all of them. It calls the backend's own forward function, puts one step
+//!    on the tape, and that step calls the backend's backward function.
+//! 4. A plain function takes a `Tensor<D>` apart with `into_dispatch` and puts the result together with `from_dispatch`.
+//!
+//! The generated code panics on a backend that is compiled in and not listed. The plain functions never let it come to that:
+//! there they compute the default body on `Dispatch`, of which burn knows the derivatives.
+//!
+//! # Which kernels there are
+//!
+//! | function | flex, f32 | flex, other types | ndarray | any other backend |
+//! | --- | --- | --- | --- | --- |
+//! | [`gelu`] | vectors, threads | burn's | plain, own backward | plain |
+//! | [`quick_gelu`] | vectors, threads | plain, own backward | plain, own backward | plain |
+//!
+//! [`plain`] has a twin of each function, written with burn's operations only, which the tests compare with.
+
+mod activation;
+#[cfg(feature = "flex")]
+mod flex;
+
+pub use activation::{ActivationKernels, gelu, plain, quick_gelu};
