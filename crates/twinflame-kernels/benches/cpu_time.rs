@@ -12,9 +12,9 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor, activation, module};
 use cpu_time::ProcessTime;
-use twinflame_kernels::{gelu, quick_gelu};
+use twinflame_kernels::{gelu, layer_norm, quick_gelu};
 
 const SHAPES: [[usize; 2]; 2] = [[16 * 50, 3_072], [32 * 77, 2_048]];
 const TURNS: usize = 30;
@@ -23,6 +23,30 @@ type Function = fn(Tensor<2>) -> Tensor<2>;
 
 fn burns_quick_gelu(x: Tensor<2>) -> Tensor<2> {
     x.clone() * activation::sigmoid(x * 1.702)
+}
+
+/// With parameters that want gradients, as in a model.
+fn parameters(x: &Tensor<2>) -> [Tensor<1>; 2] {
+    let width = x.dims()[1];
+    [0.9, 0.1]
+        .map(|value| Tensor::full([width], value, &x.device()))
+        .map(|parameter| {
+            if x.is_autodiff() {
+                parameter.require_grad()
+            } else {
+                parameter
+            }
+        })
+}
+
+fn normed(x: Tensor<2>) -> Tensor<2> {
+    let [gamma, beta] = parameters(&x);
+    layer_norm(x, gamma, beta, 1e-5)
+}
+
+fn burns_normed(x: Tensor<2>) -> Tensor<2> {
+    let [gamma, beta] = parameters(&x);
+    module::layer_norm(x, gamma, Some(beta), 1e-5)
 }
 
 fn main() {
@@ -41,6 +65,24 @@ fn main() {
                 Box::new(move || drop(black_box(x.grad(&function(x.clone()).backward()).unwrap())))
             });
         }
+    }
+    for shape in [[16 * 50, 768], [32 * 77, 512]] {
+        compare(
+            &format!("layer_norm {shape:?} forward"),
+            [normed, burns_normed],
+            |function| {
+                let x = input(shape, &Device::flex());
+                Box::new(move || drop(black_box(function(x.clone()))))
+            },
+        );
+        compare(
+            &format!("layer_norm {shape:?} step"),
+            [normed, burns_normed],
+            |function| {
+                let x = input(shape, &Device::flex().autodiff()).require_grad();
+                Box::new(move || drop(black_box(x.grad(&function(x.clone()).backward()).unwrap())))
+            },
+        );
     }
     // What of a step is neither forward nor backward pass of an activation.
     let nothing: Function = |x| x * 1.0;

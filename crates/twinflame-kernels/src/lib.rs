@@ -32,11 +32,16 @@
 //! | --- | --- | --- | --- | --- |
 //! | [`gelu`] | vectors, threads | burn's | plain, own backward | plain |
 //! | [`quick_gelu`] | vectors, threads | plain, own backward | plain, own backward | plain |
+//! | [`layer_norm()`] | vectors, threads | 16 bits: the kernel, in f32; f64: plain, own backward | plain, own backward | plain |
 //!
 //! [`plain`] has a twin of each function, written with burn's operations only, which the tests compare with.
 
 mod activation;
 #[cfg(feature = "flex")]
 mod flex;
+mod layer_norm;
+mod listed;
+pub mod plain;
 
-pub use activation::{ActivationKernels, gelu, plain, quick_gelu};
+pub use activation::{ActivationKernels, gelu, quick_gelu};
+pub use layer_norm::{Gradients, Kept, LayerNormKernel, LayerNormPasses, Normalised, layer_norm};

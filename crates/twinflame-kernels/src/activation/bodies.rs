@@ -11,7 +11,7 @@ pub(crate) const QUICK_GELU_SLOPE: f64 = 1.702;
 /// Density of the normal distribution at 0, `1 / sqrt(2 pi)`.
 pub(crate) const DENSITY_AT_0: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2 / 2.0;
 
-pub(super) fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_mul(x.clone(), normal_cdf::<B>(x))
 }
 
@@ -28,7 +28,7 @@ fn normal_cdf<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_add_scalar(B::float_mul_scalar(erf, 0.5_f64.into()), 0.5_f64.into())
 }
 
-pub(super) fn quick_gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn quick_gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let sigmoid = B::sigmoid(B::float_mul_scalar(x.clone(), QUICK_GELU_SLOPE.into()));
     B::float_mul(x, sigmoid)
 }

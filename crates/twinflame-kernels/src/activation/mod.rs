@@ -1,16 +1,17 @@
 //! GELU and QuickGELU.
 
 mod autodiff;
-mod bodies;
+pub(crate) mod bodies;
 #[cfg(feature = "flex")]
 mod flex;
-pub mod plain;
 
 #[cfg(feature = "flex")]
 pub(crate) use bodies::{DENSITY_AT_0, QUICK_GELU_SLOPE};
 
-use burn::backend::{Backend, Dispatch, DispatchTensorKind, backend_extension, tensor::FloatTensor};
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
+
+use crate::listed::is_listed;
 
 /// GELU, QuickGELU and their backward passes for a backend; see the documentation of the crate.
 ///
@@ -79,17 +80,4 @@ pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     } else {
         bodies::quick_gelu::<Dispatch>(x)
     })
-}
-
-/// Whether [`ActivationKernels`] lists the backend of a tensor; calling it on another would panic.
-fn is_listed(kind: &DispatchTensorKind) -> bool {
-    match kind {
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(_) => true,
-        DispatchTensorKind::Autodiff(inner) => is_listed(inner),
-        #[allow(unreachable_patterns, reason = "burn may have more backends compiled in, or none")]
-        _ => false,
-    }
 }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
-use burn::tensor::TensorData;
+use burn::tensor::{Shape, TensorData};
 use macerator::{AutoArch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -26,7 +26,7 @@ pub(crate) fn map(mut x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync
     zip_in_chunks(&mut output, &from, |to, from| {
         AutoArch::new().dispatch(MapInto { to, from, function });
     });
-    FlexTensor::from_data(TensorData::new(output, x.shape()))
+    tensor(output, x.shape())
 }
 
 /// Every element of `y` times `function` of that of `x`, both f32; in place of `y` if nobody else holds it.
@@ -34,7 +34,7 @@ pub(crate) fn map(mut x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync
 /// # Panics
 ///
 /// If the shapes differ.
-pub(crate) fn scale_by(mut y: FlexTensor, x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> FlexTensor {
+pub(crate) fn scale_by(y: FlexTensor, x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> FlexTensor {
     assert_eq!(
         y.shape(),
         x.shape(),
@@ -42,17 +42,26 @@ pub(crate) fn scale_by(mut y: FlexTensor, x: FlexTensor, function: impl Fn(f32) 
     );
     let from = values(&x);
     let scale = |values: &mut [f32], from: &[f32]| AutoArch::new().dispatch(Scale { values, from, function });
-    if let Some(values) = owned_values(&mut y) {
-        zip_in_chunks(values, &from, scale);
-        return y;
-    }
-    let mut output = values(&y).into_owned();
-    zip_in_chunks(&mut output, &from, scale);
-    FlexTensor::from_data(TensorData::new(output, y.shape()))
+    with_owned(y, |values| zip_in_chunks(values, &from, scale)).0
 }
 
-/// The elements in the order of the shape, copied only if they lie in another.
-fn values(x: &FlexTensor) -> Cow<'_, [f32]> {
+/// An f32 tensor after `work` on its elements in the order of the shape; in place if nobody else holds it.
+pub(crate) fn with_owned<R>(mut x: FlexTensor, work: impl FnOnce(&mut [f32]) -> R) -> (FlexTensor, R) {
+    if let Some(values) = owned_values(&mut x) {
+        let result = work(values);
+        return (x, result);
+    }
+    let mut copy = values(&x).into_owned();
+    let result = work(&mut copy);
+    (tensor(copy, x.shape()), result)
+}
+
+pub(crate) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// The elements of an f32 tensor in the order of the shape, copied only if they lie in another.
+pub(crate) fn values(x: &FlexTensor) -> Cow<'_, [f32]> {
     match x.as_slice() {
         Some(values) => Cow::Borrowed(values),
         None => Cow::Owned(x.to_contiguous().storage().to_vec()),
