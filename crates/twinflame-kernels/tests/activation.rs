@@ -118,7 +118,8 @@ fn types() {
     let device = Device::flex();
     let (x, weights) = (tensor([4, 37], 6.0, 5, &device), tensor([4, 37], 1.0, 6, &device));
     for (dtype, epsilon) in [
-        (FloatDType::F64, f64::EPSILON),
+        // as little as the twin itself has left of `1 + erf` where that is small
+        (FloatDType::F64, 1e3 * f64::EPSILON),
         (FloatDType::F16, 2.0_f64.powi(-10)),
         (FloatDType::BF16, 2.0_f64.powi(-7)),
     ] {

@@ -73,15 +73,13 @@ impl<const D: usize> Inputs<D> {
     fn check(self, epsilon: f64) {
         let expected = self.clone().cast(FloatDType::F64).both_passes(plain::layer_norm);
         let found = self.both_passes(layer_norm);
-        for ((name, found), expected) in ["value", "of x", "of gamma", "of beta"]
-            .into_iter()
-            .zip(found)
-            .zip(expected)
-        {
+        // Where rows do not vary, the gradient of gamma is a sum of rounding errors times `weights`.
+        let names = [("value", 1e-3), ("of x", 1e-3), ("of gamma", 1.0), ("of beta", 1e-3)];
+        for (((name, floor), found), expected) in names.into_iter().zip(found).zip(expected) {
             assert_eq!(found.len(), expected.len());
             let scale = expected
                 .iter()
-                .fold(1e-3, |largest: f64, value| largest.max(value.abs()));
+                .fold(floor, |largest: f64, value| largest.max(value.abs()));
             for (found, expected) in found.iter().zip(&expected) {
                 let error = (found - expected).abs() / (scale * epsilon);
                 assert!(error < 32.0, "{name}: {found:e}, not {expected:e}: {error:.1} epsilon");
@@ -102,7 +100,8 @@ fn shapes() {
     Inputs::new([50, 768]).check(F32);
     // more and fewer elements in a row than threads take at a time
     Inputs::new([3, 20_011]).check(F32);
-    Inputs::new([20_011, 3]).check(F32);
+    // among so many short rows are some that hardly vary
+    Inputs::new([20_011, 3]).check(F32 * 4.0);
 }
 
 #[test]

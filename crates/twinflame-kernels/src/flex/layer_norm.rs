@@ -81,9 +81,9 @@ impl WithSimd for ForwardRows<'_> {
         let rows = self.x.chunks_exact(width).zip(self.output.chunks_exact_mut(width));
         let statistics = self.mean.iter_mut().zip(self.inverse_std);
         for ((x, output), (mean, inverse_std)) in rows.zip(statistics) {
-            *mean = sum([x], |[x]| x) / width as f32;
+            *mean = sum(x, |x| x) / width as f32;
             let center = *mean;
-            let variance = sum([x], |[x]| (x - center) * (x - center)) / width as f32;
+            let variance = sum(x, |x| (x - center) * (x - center)) / width as f32;
             *inverse_std = 1.0 / (variance + self.epsilon).sqrt();
             let scale = *inverse_std;
             for (((output, &x), &gamma), &beta) in output.iter_mut().zip(x).zip(gamma).zip(beta) {
@@ -155,11 +155,7 @@ impl WithSimd for BackwardRows<'_> {
                 *of_gamma += grad * ((x - center) * scale);
                 *of_beta += grad;
             }
-            let count = width as f32;
-            let along_mean = sum([&*grad, gamma], |[grad, gamma]| grad * gamma) / count;
-            let along_x = sum([&*grad, gamma, x], |[grad, gamma, x]| {
-                grad * gamma * ((x - center) * scale)
-            }) / count;
+            let [along_mean, along_x] = projections(grad, gamma, x, center, scale).map(|sum| sum / width as f32);
             for ((grad, &x), &gamma) in grad.iter_mut().zip(x).zip(gamma) {
                 *grad = (*grad * gamma - along_mean - (x - center) * scale * along_x) * scale;
             }
@@ -167,20 +163,49 @@ impl WithSimd for BackwardRows<'_> {
     }
 }
 
-/// The sum of `term` over `rows`, which are of one length.
+/// Sums of `grad gamma`, and of that times the normalised `x`, over a row.
 #[inline(always)]
-fn sum<const N: usize>(rows: [&[f32]; N], term: impl Fn([f32; N]) -> f32) -> f32 {
-    let mut sums = [0.0; LANES];
-    let blocks = rows.map(|row| row.as_chunks::<LANES>());
-    for i in 0..blocks[0].0.len() {
-        let block = blocks.map(|(blocks, _)| blocks[i]);
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum += term(block.map(|block| block[lane]));
+fn projections(grad: &[f32], gamma: &[f32], x: &[f32], center: f32, scale: f32) -> [f32; 2] {
+    let (mut along_mean, mut along_x) = ([0.0; LANES], [0.0; LANES]);
+    let (grads, grad) = grad.as_chunks::<LANES>();
+    let (gammas, gamma) = gamma.as_chunks::<LANES>();
+    let (xs, x) = x.as_chunks::<LANES>();
+    for ((grad, gamma), x) in grads.iter().zip(gammas).zip(xs) {
+        for lane in 0..LANES {
+            let scaled = grad[lane] * gamma[lane];
+            along_mean[lane] += scaled;
+            along_x[lane] += scaled * ((x[lane] - center) * scale);
         }
     }
-    for (i, sum) in sums.iter_mut().enumerate().take(blocks[0].1.len()) {
-        *sum += term(blocks.map(|(_, rest)| rest[i]));
+    let (mut along_mean, mut along_x) = (folded(along_mean), folded(along_x));
+    for ((grad, gamma), x) in grad.iter().zip(gamma).zip(x) {
+        let scaled = grad * gamma;
+        along_mean += scaled;
+        along_x += scaled * ((x - center) * scale);
     }
+    [along_mean, along_x]
+}
+
+/// The sum of `term` over a row.
+#[inline(always)]
+fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    let (blocks, rest) = row.as_chunks::<LANES>();
+    for block in blocks {
+        for (sum, &x) in sums.iter_mut().zip(block) {
+            *sum += term(x);
+        }
+    }
+    let mut sum = folded(sums);
+    for &x in rest {
+        sum += term(x);
+    }
+    sum
+}
+
+/// The sum of all places, halves onto each other.
+#[inline(always)]
+fn folded(mut sums: [f32; LANES]) -> f32 {
     let mut width = LANES;
     while width > 1 {
         width /= 2;
