@@ -16,7 +16,7 @@ type FlexTensor = FloatTensor<Flex>;
 const CHUNK: usize = 16 * 1024;
 
 /// `function` of every element of an f32 tensor; in place if nobody else holds it.
-pub(crate) fn map(mut x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> FlexTensor {
+pub(crate) fn map(mut x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Send + Sync) -> FlexTensor {
     if let Some(values) = owned_values(&mut x) {
         in_chunks(values, |values| AutoArch::new().dispatch(Map { values, function }));
         return x;
@@ -34,7 +34,7 @@ pub(crate) fn map(mut x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync
 /// # Panics
 ///
 /// If the shapes differ.
-pub(crate) fn scale_by(y: FlexTensor, x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> FlexTensor {
+pub(crate) fn scale_by(y: FlexTensor, x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Send + Sync) -> FlexTensor {
     assert_eq!(
         y.shape(),
         x.shape(),
@@ -74,12 +74,12 @@ fn owned_values(x: &mut FlexTensor) -> Option<&mut [f32]> {
     if whole { x.try_storage_mut() } else { None }
 }
 
-fn in_chunks(values: &mut [f32], work: impl Fn(&mut [f32]) + Sync) {
+fn in_chunks(values: &mut [f32], work: impl Fn(&mut [f32]) + Send + Sync) {
     // The calling thread does little work itself, at once.
     if values.len() <= CHUNK {
         work(values);
     } else {
-        values.par_chunks_mut(CHUNK).for_each(|values| work(values));
+        values.par_chunks_mut(CHUNK).for_each(work);
     }
 }
 
@@ -142,5 +142,23 @@ impl<F: Fn(f32) -> f32> WithSimd for Scale<'_, F> {
         for (value, &from) in self.values.iter_mut().zip(self.from) {
             *value *= (self.function)(from);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::ops::FloatTensorOps;
+    use burn::tensor::Slice;
+
+    use super::*;
+
+    /// A part of a tensor of which nobody holds the rest: its memory may be written over, and is longer than it.
+    #[test]
+    fn a_part_is_scaled_alone() {
+        let whole = tensor((0..12).map(|i| i as f32).collect(), Shape::from(vec![4, 3]));
+        let part = Flex::float_slice(whole, &[Slice::from(1..3), Slice::from(0..3)]);
+        let factors = tensor((1..=6).map(|i| i as f32).collect(), Shape::from(vec![2, 3]));
+        let scaled = scale_by(part, factors, |factor| factor);
+        assert_eq!(&*values(&scaled), [3.0, 8.0, 15.0, 24.0, 35.0, 48.0]);
     }
 }

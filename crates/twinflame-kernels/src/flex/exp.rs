@@ -6,7 +6,7 @@ use std::f32::consts::LOG2_E;
 const ROUND: f32 = 12_582_912.0;
 
 /// `ln 2` in two parts; an integer of 8 bits times the first is exact in f32 (Cephes' `expf`).
-const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
 
 /// `q` of `exp(r) = 1 + r + r^2 q(r)`, from `fit/normal_tail.py`; relative error `4.2e-9` for `|r| <= 0.51 ln 2`.
 const Q: [f32; 5] = [
