@@ -36,6 +36,15 @@
 //!
 //! [`plain`] has a twin of each function, written with burn's operations only, which the tests compare with.
 
+// The code that burn's attribute generates names it too.
+#![cfg_attr(
+    feature = "ndarray",
+    allow(
+        deprecated,
+        reason = "burn deprecates the backend; Twinflame keeps it for comparison"
+    )
+)]
+
 mod activation;
 #[cfg(feature = "flex")]
 mod flex;

@@ -41,10 +41,6 @@ pub trait ActivationKernels: Backend {
 }
 
 #[cfg(feature = "ndarray")]
-#[allow(
-    deprecated,
-    reason = "burn deprecates the backend; Twinflame keeps it for comparison"
-)]
 impl ActivationKernels for burn::backend::NdArray {}
 
 /// GELU, exact: `x * normal_cdf(x)`.

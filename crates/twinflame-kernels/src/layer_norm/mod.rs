@@ -67,6 +67,13 @@ pub struct Gradients<B: Backend> {
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 pub trait LayerNormKernel: Backend {
     /// See [`layer_norm`].
+    #[cfg_attr(
+        not(any(feature = "flex", feature = "ndarray")),
+        allow(
+            unused_variables,
+            reason = "with no backend in the list, the generated code drops it"
+        )
+    )]
     fn fused_layer_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -78,10 +85,6 @@ pub trait LayerNormKernel: Backend {
 }
 
 #[cfg(feature = "ndarray")]
-#[allow(
-    deprecated,
-    reason = "burn deprecates the backend; Twinflame keeps it for comparison"
-)]
 mod on_ndarray {
     use burn::backend::NdArray;
 
