@@ -46,11 +46,25 @@
 )]
 
 mod activation;
+mod attention;
+mod embedding;
 #[cfg(feature = "flex")]
 mod flex;
 mod layer_norm;
+mod linear;
 mod listed;
+mod optim;
 pub mod plain;
 
 pub use activation::{ActivationKernels, gelu, quick_gelu};
+pub use attention::{AttentionKernel, AttentionPasses, Visibility, self_attention};
+pub use embedding::embedding;
+#[cfg(feature = "flex")]
+pub use embedding::{EmbeddingKernel, EmbeddingPasses};
 pub use layer_norm::{Gradients, Kept, LayerNormKernel, LayerNormPasses, Normalised, layer_norm};
+#[cfg(feature = "flex")]
+pub use linear::{LinearKernel, LinearPasses};
+pub use linear::{linear, linear_transposed};
+#[cfg(feature = "flex")]
+pub use optim::OptimKernels;
+pub use optim::{AdamWStep, Moments, adamw, moving_average};

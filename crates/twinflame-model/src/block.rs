@@ -1,12 +1,9 @@
 //! The residual block of image encoders and of CLIP's text encoder.
 
-use burn::{
-    module::Module,
-    nn::{LayerNorm, Linear},
-    tensor::Tensor,
-};
+use burn::{module::Module, tensor::Tensor};
 
 use crate::{
+    LayerNorm, Linear,
     activation::Activation,
     attention::{Attention, Visibility},
     init::{Init, Values},

@@ -1,5 +1,8 @@
 //! Dropout that one seed makes the same on every backend.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
@@ -18,7 +21,28 @@ const TABLE_LENGTH: usize = 1 << 20;
 /// text has tokens.
 #[derive(Clone, Debug)]
 pub struct DropoutTable {
+    rows: Arc<TableRows>,
+}
+
+/// The table in rows of every length that was asked for: a view of its beginning would be copied for every mask.
+#[derive(Debug)]
+struct TableRows {
     table: Tensor<1>,
+    by_columns: Mutex<BTreeMap<usize, Tensor<2>>>,
+}
+
+impl TableRows {
+    /// `[TABLE_LENGTH / columns, columns]`.
+    fn of(&self, columns: usize) -> Tensor<2> {
+        let mut by_columns = self.by_columns.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = by_columns.entry(columns).or_insert_with(|| {
+            let rows = TABLE_LENGTH / columns;
+            let start = self.table.clone().narrow(0, 0, rows * columns);
+            // A product has memory of its own.
+            start.reshape([rows, columns]) * 1.0
+        });
+        rows.clone()
+    }
 }
 
 impl DropoutTable {
@@ -35,9 +59,11 @@ impl DropoutTable {
             .map(|_| if rng.random::<f32>() < keep as f32 { scale } else { 0.0 })
             .collect();
         let device = device.clone().without_autodiff();
-        Ok(Self {
+        let rows = TableRows {
             table: Tensor::from_data(TensorData::new(values, [TABLE_LENGTH]), &device),
-        })
+            by_columns: Mutex::default(),
+        };
+        Ok(Self { rows: Arc::new(rows) })
     }
 
     /// The masks of one pass: a function of `seed` alone, which the caller takes from the run's seed, the step and the
@@ -50,8 +76,8 @@ impl DropoutTable {
             .collect();
         let starts = TensorData::new(starts, [MAX_SITES]);
         Dropout {
-            table: self.table.clone(),
-            starts: Tensor::from_data(starts, &self.table.device()),
+            rows: Arc::clone(&self.rows),
+            starts: Tensor::from_data(starts, &self.rows.table.device()),
         }
     }
 }
@@ -71,8 +97,7 @@ pub(crate) const MAX_SITES: usize = 1024;
 /// Dropout masks of one pass through a text encoder.
 #[derive(Clone, Debug)]
 pub struct Dropout {
-    /// `[table]`.
-    table: Tensor<1>,
+    rows: Arc<TableRows>,
     /// `[sites]`, first row of each site's mask, before the remainder is taken.
     starts: Tensor<1, Int>,
 }
@@ -97,12 +122,12 @@ impl Site<'_> {
         let dims = x.dims();
         let columns = dims[D - 1];
         let rows = x.shape().num_elements() / columns;
-        let table_rows = TABLE_LENGTH / columns;
-        let table = self.dropout.table.clone().narrow(0, 0, table_rows * columns);
+        let table = self.dropout.rows.of(columns);
+        let [table_rows, _] = table.dims();
         let start = self.dropout.starts.clone().narrow(0, self.index, 1);
         let index = (Tensor::<1, Int>::arange(0..rows as i64, (&start.device(), start.dtype())) + start)
             .remainder_scalar(table_rows as i64);
-        let mask = table.reshape([table_rows, columns]).select(0, index).reshape(dims);
+        let mask = table.select(0, index).reshape(dims);
         let dtype = FloatDType::from(x.dtype());
         x * mask.cast(dtype)
     }

@@ -7,10 +7,12 @@
 use std::fmt::Display;
 
 use burn::module::{Param, ParamId};
-use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Embedding;
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};
+
+use crate::{LayerNorm, Linear};
 
 /// What layer normalisation adds to the variance in CLIP (PyTorch's default).
 pub(crate) const NORM_EPSILON: f64 = 1e-5;
@@ -133,7 +135,11 @@ impl<'a> Init<'a> {
 
     /// Gain 1, bias 0.
     pub(crate) fn layer_norm(&self, d_model: usize, epsilon: f64) -> LayerNorm {
-        LayerNormConfig::new(d_model).with_epsilon(epsilon).init(self.device)
+        LayerNorm {
+            gamma: self.param("weight", [d_model], Values::Constant(1.0)),
+            beta: self.param("bias", [d_model], Values::Constant(0.0)),
+            epsilon,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{Tensor, container::TensorContainer},
 };
+use twinflame_kernels::moving_average;
 
 /// A copy of `module` to average into: same values, no gradient, parameter ids of its own.
 ///
@@ -68,7 +69,7 @@ impl ModuleMapper for Blend {
         let value: Option<Tensor<D>> = self.values.remove(&self.next);
         self.next += 1;
         match value {
-            Some(value) => param.map(|average| average.without_autodiff() * self.decay + value * (1.0 - self.decay)),
+            Some(value) => param.map(|average| moving_average(average.without_autodiff(), value, self.decay)),
             None => param,
         }
     }

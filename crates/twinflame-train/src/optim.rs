@@ -1,10 +1,6 @@
 //! AdamW with the references' decay groups, and the learning-rate schedule, from one config.
 
-use burn::{
-    module::ParamGroup,
-    optim::{AdamWConfig, ModuleOptimizer},
-    tensor::Device,
-};
+use burn::{module::ParamGroup, optim::ModuleOptimizer, tensor::Device};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use twinflame_model::{
@@ -12,7 +8,7 @@ use twinflame_model::{
     weights::{NamedParam, ReferenceNames, named_params},
 };
 
-use crate::on_device::OnDevice;
+use crate::on_device::{FusedAdamW, OnDevice};
 use crate::schedule::{AlbefSchedule, Cooldown, Schedule, ScheduleKind};
 
 /// Optimiser and learning-rate schedule of a run (`[optim]` in a recipe).
@@ -311,27 +307,27 @@ impl Optimized for Albef {
 #[must_use]
 pub fn adamw<M: Optimized>(config: &OptimConfig, model: &M) -> ModuleOptimizer {
     let (beta_2, epsilon) = model.moment_defaults();
-    let adamw = AdamWConfig::new()
-        .with_beta_1(config.beta_1 as f32)
-        .with_beta_2(config.beta_2.unwrap_or(beta_2) as f32)
-        .with_epsilon(config.epsilon.unwrap_or(epsilon) as f32)
-        .with_weight_decay(config.weight_decay as f32);
+    let adamw = FusedAdamW {
+        beta_1: config.beta_1 as f32,
+        beta_2: config.beta_2.unwrap_or(beta_2) as f32,
+        epsilon: config.epsilon.unwrap_or(epsilon) as f32,
+        weight_decay: config.weight_decay as f32,
+    };
+    let without_decay = FusedAdamW {
+        weight_decay: 0.0,
+        ..adamw.clone()
+    };
     // By path and not by id: loading a checkpoint replaces the ids.
     let paths: Vec<String> = no_decay_paths(config, model)
         .into_iter()
         .map(|path| format!("{MODEL_FIELD}.{path}"))
         .collect();
     let device = model.device().without_autodiff();
-    let on_device = |config: AdamWConfig| OnDevice::new(config.build(), device.clone());
+    let on_device = |optimizer: FusedAdamW| OnDevice::new(optimizer, device.clone());
     // The last group that matches counts: burn's first one only has to be there.
-    adamw
-        .init()
-        .with_group(ParamGroup::all(), on_device(adamw.clone()), None)
-        .with_group(
-            ParamGroup::from_paths(paths),
-            on_device(adamw.with_weight_decay(0.0)),
-            None,
-        )
+    ModuleOptimizer::from(adamw.clone())
+        .with_group(ParamGroup::all(), on_device(adamw), None)
+        .with_group(ParamGroup::from_paths(paths), on_device(without_decay), None)
 }
 
 /// Field of the tasks that holds the trained model.

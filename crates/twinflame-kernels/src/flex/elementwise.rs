@@ -9,11 +9,9 @@ use burn::tensor::{Shape, TensorData};
 use macerator::{AutoArch, Simd, WithSimd};
 use rayon::prelude::*;
 
-type FlexTensor = FloatTensor<Flex>;
+use super::blocks::CHUNK;
 
-/// Elements that a thread takes at a time: some ten microseconds of work, ten times what handing it over costs, in 64 KiB,
-/// which lie in a second-level cache together with the output.
-const CHUNK: usize = 16 * 1024;
+type FlexTensor = FloatTensor<Flex>;
 
 /// `function` of every element of an f32 tensor; in place if nobody else holds it.
 pub(crate) fn map(mut x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Send + Sync) -> FlexTensor {
@@ -35,14 +33,23 @@ pub(crate) fn map(mut x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Send
 ///
 /// If the shapes differ.
 pub(crate) fn scale_by(y: FlexTensor, x: FlexTensor, function: impl Fn(f32) -> f32 + Copy + Send + Sync) -> FlexTensor {
-    assert_eq!(
-        y.shape(),
-        x.shape(),
-        "a gradient has the shape of what it is the gradient of"
-    );
+    combine(y, x, move |y, x| y * function(x))
+}
+
+/// `function` of every element of `y` and that of `x`, both f32; in place of `y` if nobody else holds it.
+///
+/// # Panics
+///
+/// If the shapes differ.
+pub(crate) fn combine(
+    y: FlexTensor,
+    x: FlexTensor,
+    function: impl Fn(f32, f32) -> f32 + Copy + Send + Sync,
+) -> FlexTensor {
+    assert_eq!(y.shape(), x.shape(), "elements are combined in pairs");
     let from = values(&x);
-    let scale = |values: &mut [f32], from: &[f32]| AutoArch::new().dispatch(Scale { values, from, function });
-    with_owned(y, |values| zip_in_chunks(values, &from, scale)).0
+    let combine = |values: &mut [f32], from: &[f32]| AutoArch::new().dispatch(Combine { values, from, function });
+    with_owned(y, |values| zip_in_chunks(values, &from, combine)).0
 }
 
 /// An f32 tensor after `work` on its elements in the order of the shape; in place if nobody else holds it.
@@ -127,20 +134,20 @@ impl<F: Fn(f32) -> f32> WithSimd for MapInto<'_, F> {
     }
 }
 
-/// `value *= function(from)`.
-struct Scale<'a, F> {
+/// `value = function(value, from)`.
+struct Combine<'a, F> {
     values: &'a mut [f32],
     from: &'a [f32],
     function: F,
 }
 
-impl<F: Fn(f32) -> f32> WithSimd for Scale<'_, F> {
+impl<F: Fn(f32, f32) -> f32> WithSimd for Combine<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
         for (value, &from) in self.values.iter_mut().zip(self.from) {
-            *value *= (self.function)(from);
+            *value = (self.function)(*value, from);
         }
     }
 }

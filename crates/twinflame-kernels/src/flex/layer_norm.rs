@@ -6,11 +6,7 @@
 use macerator::{AutoArch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Sums that a row is spread over: one vector of AVX-512, two of AVX2.
-const LANES: usize = 16;
-
-/// Elements of a block of rows, which a thread takes at a time; see `elementwise`.
-const BLOCK: usize = 16 * 1024;
+use super::blocks::{CHUNK, LANES, folded_sum, over_blocks};
 
 /// `[d_model]` each.
 #[derive(Clone, Copy)]
@@ -59,7 +55,7 @@ pub(crate) fn forward(x: &[f32], parameters: Parameters<'_>, epsilon: f32) -> Fo
 }
 
 fn rows_of_a_block(width: usize) -> usize {
-    (BLOCK / width).max(1)
+    (CHUNK / width).max(1)
 }
 
 struct ForwardRows<'a> {
@@ -81,9 +77,9 @@ impl WithSimd for ForwardRows<'_> {
         let rows = self.x.chunks_exact(width).zip(self.output.chunks_exact_mut(width));
         let statistics = self.mean.iter_mut().zip(self.inverse_std);
         for ((x, output), (mean, inverse_std)) in rows.zip(statistics) {
-            *mean = sum(x, |x| x) / width as f32;
+            *mean = sum(x) / width as f32;
             let center = *mean;
-            let variance = sum(x, |x| (x - center) * (x - center)) / width as f32;
+            let variance = sum_of_squares(x, center) / width as f32;
             *inverse_std = 1.0 / (variance + self.epsilon).sqrt();
             let scale = *inverse_std;
             for (((output, &x), &gamma), &beta) in output.iter_mut().zip(x).zip(gamma).zip(beta) {
@@ -155,7 +151,8 @@ impl WithSimd for BackwardRows<'_> {
                 *of_gamma += grad * ((x - center) * scale);
                 *of_beta += grad;
             }
-            let [along_mean, along_x] = projections(grad, gamma, x, center, scale).map(|sum| sum / width as f32);
+            let along_mean = sum_of_products(grad, gamma) / width as f32;
+            let along_x = projection(grad, gamma, x, center) * scale / width as f32;
             for ((grad, &x), &gamma) in grad.iter_mut().zip(x).zip(gamma) {
                 *grad = (*grad * gamma - along_mean - (x - center) * scale * along_x) * scale;
             }
@@ -163,55 +160,47 @@ impl WithSimd for BackwardRows<'_> {
     }
 }
 
-/// Sums of `grad gamma`, and of that times the normalised `x`, over a row.
 #[inline(always)]
-fn projections(grad: &[f32], gamma: &[f32], x: &[f32], center: f32, scale: f32) -> [f32; 2] {
-    let (mut along_mean, mut along_x) = ([0.0; LANES], [0.0; LANES]);
-    let (grads, grad) = grad.as_chunks::<LANES>();
-    let (gammas, gamma) = gamma.as_chunks::<LANES>();
-    let (xs, x) = x.as_chunks::<LANES>();
-    for ((grad, gamma), x) in grads.iter().zip(gammas).zip(xs) {
-        for lane in 0..LANES {
-            let scaled = grad[lane] * gamma[lane];
-            along_mean[lane] += scaled;
-            along_x[lane] += scaled * ((x[lane] - center) * scale);
-        }
-    }
-    let (mut along_mean, mut along_x) = (folded(along_mean), folded(along_x));
-    for ((grad, gamma), x) in grad.iter().zip(gamma).zip(x) {
-        let scaled = grad * gamma;
-        along_mean += scaled;
-        along_x += scaled * ((x - center) * scale);
-    }
-    [along_mean, along_x]
-}
-
-/// The sum of `term` over a row.
-#[inline(always)]
-fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+fn sum(row: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
-    let (blocks, rest) = row.as_chunks::<LANES>();
-    for block in blocks {
-        for (sum, &x) in sums.iter_mut().zip(block) {
-            *sum += term(x);
+    over_blocks([row], [0.0], |[x]| {
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum += x;
         }
-    }
-    let mut sum = folded(sums);
-    for &x in rest {
-        sum += term(x);
-    }
-    sum
+    });
+    folded_sum(sums)
 }
 
-/// The sum of all places, halves onto each other.
 #[inline(always)]
-fn folded(mut sums: [f32; LANES]) -> f32 {
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
+fn sum_of_squares(row: &[f32], center: f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    over_blocks([row], [center], |[x]| {
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum += (x - center) * (x - center);
         }
-    }
-    sums[0]
+    });
+    folded_sum(sums)
+}
+
+#[inline(always)]
+fn sum_of_products(left: &[f32], right: &[f32]) -> f32 {
+    let mut sums = [0.0; LANES];
+    over_blocks([left, right], [0.0; 2], |[left, right]| {
+        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
+            *sum += left * right;
+        }
+    });
+    folded_sum(sums)
+}
+
+/// The sum of `grad gamma (x - center)` over a row.
+#[inline(always)]
+fn projection(grad: &[f32], gamma: &[f32], x: &[f32], center: f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    over_blocks([grad, gamma, x], [0.0; 3], |[grad, gamma, x]| {
+        for (((sum, grad), gamma), x) in sums.iter_mut().zip(grad).zip(gamma).zip(x) {
+            *sum += grad * gamma * (x - center);
+        }
+    });
+    folded_sum(sums)
 }

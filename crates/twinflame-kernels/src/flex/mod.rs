@@ -4,10 +4,15 @@
 //! that processors have, chooses at run time, and rayon spreads them over threads. No fused multiplication is used, and the order
 //! of every sum is fixed: every instruction set and every number of threads gives the same bits.
 
+pub(crate) mod blocks;
+pub(crate) mod columns;
 pub(crate) mod elementwise;
 mod exp;
+pub(crate) mod gemm;
+pub(crate) mod heads;
 pub(crate) mod layer_norm;
 pub(crate) mod normal;
 pub(crate) mod sigmoid;
+pub(crate) mod softmax;
 #[cfg(test)]
 mod sweep;

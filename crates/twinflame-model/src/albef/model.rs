@@ -2,13 +2,12 @@ use std::ops::RangeInclusive;
 
 use burn::{
     module::{Module, Param},
-    nn::Linear,
     tensor::{Bool, Device, Int, Tensor},
 };
 
 use super::AlbefConfig;
 use crate::{
-    ImageInput,
+    ImageInput, Linear,
     clip::normalize,
     dropout::Dropout,
     image::Vit,

@@ -2,12 +2,12 @@
 
 use burn::{
     module::Module,
-    nn::Linear,
     tensor::{Int, Tensor},
 };
 
 use super::{Hidden, attend, split_heads};
 use crate::{
+    Linear,
     dropout::Site,
     init::{Init, Values},
 };
@@ -95,10 +95,8 @@ impl CrossAttention {
         hidden: Hidden<'_>,
         dropout: Option<Site<'_>>,
     ) -> Tensor<3> {
-        let [q, k, v] = [self.query.forward(x), context.keys.clone(), context.values.clone()].map(|part| {
-            let [part] = split_heads::<1>(part, self.n_heads);
-            part
-        });
+        let parts = [self.query.forward(x), context.keys.clone(), context.values.clone()];
+        let [q, k, v] = parts.map(|part| split_heads(part, self.n_heads));
         self.out_proj.forward(attend([q, k, v], hidden, dropout))
     }
 }

@@ -2,11 +2,13 @@
 
 use burn::{
     module::Module,
-    nn::Linear,
     tensor::{Tensor, module::linear},
 };
 
-use super::{Projection, Visibility, attend, attend_one, split_heads};
+use twinflame_kernels::self_attention;
+
+use super::{Projection, Visibility, attend_one};
+use crate::Linear;
 use crate::init::{Init, Values};
 
 /// Multi-head self-attention (Vaswani et al. 2017, <https://arxiv.org/abs/1706.03762>) as PyTorch's
@@ -44,8 +46,8 @@ impl Attention {
     /// # Shapes
     /// - x, output: `[batch, tokens, width]`
     pub fn forward(&self, x: Tensor<3>, visibility: Visibility) -> Tensor<3> {
-        let qkv = split_heads(self.in_proj.forward(x), self.n_heads);
-        self.out_proj.forward(attend(qkv, visibility.into(), None))
+        self.out_proj
+            .forward(self_attention(self.in_proj.forward(x), self.n_heads, visibility))
     }
 
     /// One query per sample attends to all tokens of its sample.

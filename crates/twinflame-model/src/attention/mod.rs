@@ -3,27 +3,16 @@
 mod cross;
 mod joint;
 
-use burn::{
-    nn::Linear,
-    tensor::{
-        Bool, Device, FloatDType, Tensor, activation::softmax, assert_shape, module::attention,
-        ops::AttentionModuleOptions,
-    },
+use burn::tensor::{
+    Bool, FloatDType, Tensor, activation::softmax, assert_shape, module::attention, ops::AttentionModuleOptions,
 };
 
 pub use cross::{CrossAttention, KeysValues};
 pub use joint::Attention;
+pub use twinflame_kernels::Visibility;
 
+use crate::Linear;
 use crate::dropout::{Site, drop_at};
-
-/// Which positions a query may look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visibility {
-    /// All of them.
-    All,
-    /// Its own and the earlier ones.
-    Causal,
-}
 
 /// A linear layer's values.
 pub(crate) struct Projection {
@@ -88,16 +77,13 @@ pub(crate) fn attend_one(
     }
 }
 
-/// `[batch, tokens, PARTS * width]` to `PARTS` views `[1, batch, heads, tokens, width / heads]`.
+/// `[batch, tokens, width]` to a view `[1, batch, heads, tokens, width / heads]`.
 ///
 /// The leading axis stays, because removing it from a view costs a copy on some backends.
-fn split_heads<const PARTS: usize>(x: Tensor<3>, n_heads: usize) -> [Tensor<5>; PARTS] {
-    let [batch, tokens, columns] = x.dims();
-    let d_head = columns / PARTS / n_heads;
-    let x = x
-        .reshape([batch, tokens, PARTS, n_heads, d_head])
-        .permute([2, 0, 3, 1, 4]);
-    std::array::from_fn(|part| x.clone().narrow(0, part, 1))
+fn split_heads(x: Tensor<3>, n_heads: usize) -> Tensor<5> {
+    let [batch, tokens, width] = x.dims();
+    x.reshape([1, batch, tokens, n_heads, width / n_heads])
+        .permute([0, 1, 3, 2, 4])
 }
 
 /// What queries must not look at.
@@ -105,19 +91,8 @@ fn split_heads<const PARTS: usize>(x: Tensor<3>, n_heads: usize) -> [Tensor<5>; 
 pub(crate) enum Hidden<'a> {
     /// Nothing.
     Nothing,
-    /// Keys after the query's own.
-    Later,
     /// Padding.
     Padding(&'a PaddingMask),
-}
-
-impl From<Visibility> for Hidden<'_> {
-    fn from(visibility: Visibility) -> Self {
-        match visibility {
-            Visibility::All => Self::Nothing,
-            Visibility::Causal => Self::Later,
-        }
-    }
 }
 
 /// Added to the score of a padding token (BERT's value). After the softmax nothing is left of it.
@@ -157,7 +132,6 @@ pub(crate) fn attend([q, k, v]: [Tensor<5>; 3], hidden: Hidden<'_>, dropout: Opt
     let context = if is_tracked || dropout.is_some() {
         let bias = match hidden {
             Hidden::Nothing => None,
-            Hidden::Later => Some(causal_bias(queries, &q.device(), q.dtype().into())),
             Hidden::Padding(mask) => Some(mask.bias.clone()),
         };
         attend_differentiably([q, k, v], bias, dropout).reshape([batch, n_heads, queries, d_head])
@@ -186,20 +160,9 @@ fn attend_fused([q, k, v]: [Tensor<5>; 3], hidden: Hidden<'_>) -> Tensor<4> {
     let [.., tokens, _] = k.dims();
     let mask = match hidden {
         Hidden::Padding(mask) => Some(mask.hidden.clone().expand([batch, n_heads, queries, tokens])),
-        Hidden::Nothing | Hidden::Later => None,
+        Hidden::Nothing => None,
     };
-    let options = AttentionModuleOptions {
-        is_causal: matches!(hidden, Hidden::Later),
-        ..Default::default()
-    };
+    let options = AttentionModuleOptions::default();
     let [k, v] = [k, v].map(|part| part.reshape([batch, n_heads, tokens, d_head]));
     attention(q.reshape([batch, n_heads, queries, d_head]), k, v, mask, None, options)
-}
-
-/// Zero where query `i` may look at key `j <= i`, minus infinity elsewhere: `[1, 1, 1, tokens, tokens]`.
-fn causal_bias(tokens: usize, device: &Device, dtype: FloatDType) -> Tensor<5> {
-    let hidden = Tensor::<2, Bool>::tril_mask([tokens, tokens], 0, device);
-    Tensor::<2>::zeros([tokens, tokens], (device, dtype.into()))
-        .mask_fill(hidden, f32::NEG_INFINITY)
-        .reshape([1, 1, 1, tokens, tokens])
 }

@@ -2,11 +2,11 @@
 
 use burn::{
     module::{Module, Param},
-    nn::Linear,
     tensor::{Tensor, assert_shape},
 };
 
 use crate::{
+    Linear,
     attention::attend_one,
     init::{Init, Values},
 };

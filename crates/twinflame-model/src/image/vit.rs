@@ -2,13 +2,12 @@
 
 use burn::{
     module::{Module, Param},
-    nn::{LayerNorm, Linear},
     tensor::{Int, Tensor, assert_shape},
 };
 
 use super::ImageInput;
 use crate::{
-    BlockOutput,
+    BlockOutput, LayerNorm, Linear,
     activation::Activation,
     attention::Visibility,
     block::{BlockConfig, BlockValues, ResidualBlock},

@@ -2,15 +2,17 @@
 
 use burn::{
     module::Module,
-    nn::{Embedding, Linear},
+    nn::Embedding,
     tensor::{Int, Tensor},
 };
+use twinflame_kernels::embedding;
 
 use super::{
     pool::{end_of_text, positions},
     transformer::TOKEN_STD,
 };
 use crate::{
+    Linear,
     config::{TextConfig, TextPool},
     init::{Init, Values},
 };
@@ -57,7 +59,7 @@ impl Cbow {
         let [batch, context] = tokens.dims();
         let end = end_of_text(&tokens, self.pool); // [batch, 1]
         let real = positions(&tokens).lower_equal(end.clone().expand([batch, context]));
-        let x = self.token_embedding.forward(tokens); // [batch, context, width]
+        let x = embedding(self.token_embedding.weight.val(), tokens); // [batch, context, width]
         let [_, _, width] = x.dims();
         let count = (end + 1).float().cast(burn::tensor::FloatDType::from(x.dtype())); // [batch, 1]
         let weights = Tensor::<2>::zeros([batch, context], (&x.device(), x.dtype())).mask_fill(real, 1.0) / count;

@@ -2,13 +2,14 @@
 
 use burn::{
     module::{Module, Param},
-    nn::{Embedding, LayerNorm, Linear},
+    nn::Embedding,
     tensor::{Int, Tensor, assert_shape},
 };
+use twinflame_kernels::embedding;
 
 use super::pool::{end_of_text, positions};
 use crate::{
-    BlockOutput,
+    BlockOutput, LayerNorm, Linear,
     activation::Activation,
     attention::Visibility,
     block::{BlockConfig, BlockStd, BlockValues, ResidualBlock},
@@ -120,7 +121,7 @@ impl TextTransformer {
         let positions = self.positional_embedding.val();
         let [context, width] = positions.dims();
         assert_shape!(tokens, [_, context]);
-        self.token_embedding.forward(tokens) + positions.reshape([1, context, width])
+        embedding(self.token_embedding.weight.val(), tokens) + positions.reshape([1, context, width])
     }
 }
 

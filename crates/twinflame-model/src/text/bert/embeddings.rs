@@ -1,11 +1,13 @@
 use burn::{
     module::{Module, Param},
-    nn::{Embedding, LayerNorm},
+    nn::Embedding,
     tensor::{Int, Tensor},
 };
+use twinflame_kernels::embedding;
 
 use super::NORM_EPSILON;
 use crate::{
+    LayerNorm,
     albef::BertConfig,
     init::{Init, Values},
 };
@@ -51,7 +53,7 @@ impl BertEmbeddings {
         );
         let segment = self.token_type_embeddings.val().narrow(0, 0, 1);
         let added = positions.narrow(0, 0, tokens) + segment; // [tokens, width]
-        let x = self.word_embeddings.forward(ids) + added.reshape([1, tokens, width]);
+        let x = embedding(self.word_embeddings.weight.val(), ids) + added.reshape([1, tokens, width]);
         self.layer_norm.forward(x)
     }
 }

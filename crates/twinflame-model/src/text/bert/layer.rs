@@ -1,8 +1,8 @@
-use burn::{module::Module, nn::LayerNorm, tensor::Tensor};
+use burn::{module::Module, tensor::Tensor};
 
 use super::NORM_EPSILON;
 use crate::{
-    Activation,
+    Activation, LayerNorm,
     albef::BertConfig,
     attention::{CrossAttention, Hidden, KeysValues, PaddingMask},
     block::{BlockConfig, BlockValues, Mlp},

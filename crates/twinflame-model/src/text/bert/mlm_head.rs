@@ -1,12 +1,12 @@
 use burn::{
     module::{Module, Param},
-    nn::{LayerNorm, Linear},
     tensor::Tensor,
 };
+use twinflame_kernels::linear_transposed;
 
 use super::NORM_EPSILON;
 use crate::{
-    Activation,
+    Activation, LayerNorm, Linear,
     init::{Init, Values},
 };
 
@@ -40,13 +40,9 @@ impl MlmHead {
     /// - word_embeddings: `[vocab_size, width]`
     /// - output: `[batch, slots, vocab_size]`, logits
     pub(super) fn forward(&self, states: Tensor<3>, word_embeddings: Tensor<2>) -> Tensor<3> {
-        let [batch, slots, width] = states.dims();
-        let [vocab_size, _] = word_embeddings.dims();
         let x = self
             .layer_norm
             .forward(Activation::Gelu.forward(self.dense.forward(states)));
-        let logits = x.reshape([batch * slots, width]).matmul(word_embeddings.transpose());
-        let logits = logits + self.bias.val().reshape([1, vocab_size]);
-        logits.reshape([batch, slots, vocab_size])
+        linear_transposed(x, word_embeddings, self.bias.val())
     }
 }
