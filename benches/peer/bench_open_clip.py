@@ -5,7 +5,8 @@
     twinflame bench vit-b-32 --batch-size 16 --device cpu --json > twinflame.json
     python bench_open_clip.py vit-b-32 --batch-size 16 --threads 2 --twinflame twinflame.json
 
-Model names are open_clip's, in any case, or `emoji-rn`, the small model of the embedded set. Inputs are random and made
+Model names are open_clip's, in any case, or `emoji-rn`, the small model of the embedded set, or a file in open_clip's format
+such as `clip-28m.json`. Inputs are random and made
 outside the timed part. CPU time is user plus system time of the whole process; on a machine that does other work it is
 the number to trust, and wall time is not.
 
@@ -14,6 +15,7 @@ Prints one JSON object with the names of `twinflame bench --json`: `step_ms`, `f
 each that both have (above 1: Twinflame is slower or larger), and a table goes to standard error.
 """
 
+import json
 import math
 
 import step_times
@@ -27,15 +29,18 @@ EMOJI_RN = {
 
 
 def configuration(name: str) -> dict:
-    """The model's configuration: ours for `emoji-rn`, else open_clip's, found whatever the case."""
+    """The model's configuration: ours for `emoji-rn`, that of a `.json` file, else open_clip's, found whatever the case."""
     import open_clip
 
+    if name.endswith(".json"):
+        with open(name, encoding="utf-8") as file:
+            return json.load(file)
     if name == "emoji-rn":
         return EMOJI_RN
     for known in open_clip.list_models():
         if known.lower() == name.lower():
             return open_clip.get_model_config(known)
-    raise SystemExit(f"unknown model {name!r}: give emoji-rn or one of open_clip.list_models()")
+    raise SystemExit(f"unknown model {name!r}: give emoji-rn, a .json file or one of open_clip.list_models()")
 
 
 def adamw(model, torch):

@@ -52,6 +52,34 @@ fn unknown_preset() {
     assert!(message.contains("vit-b-32"), "{message}");
 }
 
+/// `bench` also takes a file, and names it when there is none, or none of a model.
+#[test]
+fn configuration_files() {
+    let folder = Folder::new();
+    let message = folder.failure(&["bench", "small.json"]);
+    assert!(message.starts_with("error: cannot read small.json"), "{message}");
+    folder.write(
+        "small.json",
+        r#"{"embed_dim": 16, "vision_cfg": {"imagesize": 32}, "text_cfg": {}}"#,
+    );
+    let message = folder.failure(&["bench", "small.json"]);
+    assert!(message.starts_with("error: small.json"), "{message}");
+    assert!(message.contains("imagesize"), "{message}");
+    let text = r#"{"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}"#;
+    let image = r#"{"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}"#;
+    let config = format!(r#"{{"embed_dim": 16, "vision_cfg": {image}, "text_cfg": {text}}}"#);
+    folder.write("small.json", config);
+    let report = folder.success(&[
+        "bench",
+        "small.json",
+        "--batch-size=2",
+        "--steps=1",
+        "--device=cpu",
+        "--json",
+    ]);
+    assert!(report.contains(r#""model": "small.json""#), "{report}");
+}
+
 /// An unreadable picture is counted and named; one more than allowed ends the run.
 #[test]
 fn unreadable_images() {

@@ -33,8 +33,18 @@
 //! | [`gelu`] | vectors, threads | burn's | plain, own backward | plain |
 //! | [`quick_gelu`] | vectors, threads | plain, own backward | plain, own backward | plain |
 //! | [`layer_norm()`] | vectors, threads | 16 bits: the kernel, in f32; f64: plain, own backward | plain, own backward | plain |
+//! | [`self_attention`] | a head at a time; keeps no scores | plain, own backward | plain, own backward | plain; burn's without a tape |
+//! | [`linear`], [`linear_transposed`] | product onto the bias; nothing is zeroed first | burn's | burn's | burn's |
+//! | [`embedding`] | threads | burn's | burn's | burn's |
+//! | [`adamw`], [`moving_average`] | one pass, in place | plain | plain | plain |
 //!
-//! [`plain`] has a twin of each function, written with burn's operations only, which the tests compare with.
+//! [`plain`] has a twin of each function that burn does not have itself, written with burn's operations only. The tests compare
+//! with that or with burn's, in f64.
+//!
+//! # `unsafe`
+//!
+//! `flex::gemm` calls the library of matrix products that burn's flex calls, which takes pointers, and makes vectors of elements
+//! that it has written. Each place says what holds there; nothing else here is `unsafe`.
 
 // The code that burn's attribute generates names it too.
 #![cfg_attr(

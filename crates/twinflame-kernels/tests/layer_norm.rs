@@ -2,28 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is the report of a test")]
 
-use burn::tensor::{Device, FloatDType, Tensor, TensorData, s};
+mod common;
+
+use burn::tensor::{Device, FloatDType, Tensor, s};
+use common::{F32, check, tensor, values};
 use twinflame_kernels::{layer_norm, plain};
 
 const EPSILON: f64 = 1e-5;
-
-/// Numbers in (-1, 1) that follow no pattern of a power of two.
-fn tensor<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
-    let mut state = seed;
-    let mut next = || {
-        // Knuth's MMIX generator
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
-    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
-}
-
-fn values<const D: usize>(x: Tensor<D>) -> Vec<f64> {
-    x.cast(FloatDType::F64).into_data().try_to_vec().unwrap()
-}
 
 #[derive(Clone)]
 struct Inputs<const D: usize> {
@@ -68,27 +53,17 @@ impl<const D: usize> Inputs<D> {
         ]
     }
 
-    /// Compares with the twin in f64, on what the kernel got, rounded to its type. `epsilon` is that of the type, times what a
-    /// case loses by its nature. Errors are measured by the largest element, since every element is a sum over others.
+    /// Compares with the twin in f64, on what the kernel got, rounded to its type; see [`check`].
     fn check(self, epsilon: f64) {
         let expected = self.clone().cast(FloatDType::F64).both_passes(plain::layer_norm);
         let found = self.both_passes(layer_norm);
         // Where rows do not vary, the gradient of gamma is a sum of rounding errors times `weights`.
         let names = [("value", 1e-3), ("of x", 1e-3), ("of gamma", 1.0), ("of beta", 1e-3)];
         for (((name, floor), found), expected) in names.into_iter().zip(found).zip(expected) {
-            assert_eq!(found.len(), expected.len());
-            let scale = expected
-                .iter()
-                .fold(floor, |largest: f64, value| largest.max(value.abs()));
-            for (found, expected) in found.iter().zip(&expected) {
-                let error = (found - expected).abs() / (scale * epsilon);
-                assert!(error < 32.0, "{name}: {found:e}, not {expected:e}: {error:.1} epsilon");
-            }
+            check(name, &found, &expected, floor, epsilon);
         }
     }
 }
-
-const F32: f64 = f32::EPSILON as f64;
 
 #[test]
 fn shapes() {

@@ -198,11 +198,11 @@ mod tests {
         let mut into = vec![7.0; plain.len()];
         product_into(lhs, rhs, &mut into);
         for row in 0..lhs.rows {
-            for column in 0..rhs.columns {
+            for (column, bias) in bias.iter().enumerate() {
                 let terms = (0..lhs.columns).map(|k| element(lhs, row, k) * element(rhs, k, column));
                 let expected: f64 = terms.sum();
                 let index = row * rhs.columns + column;
-                let found = [plain[index], into[index], with_bias[index] - bias[column]];
+                let found = [plain[index], into[index], with_bias[index] - bias];
                 for found in found {
                     let error = (f64::from(found) - expected).abs();
                     assert!(error < 1e-4 * (1.0 + lhs.columns as f64), "{found} is not {expected}");

@@ -6,6 +6,7 @@ mod report;
 mod staged;
 mod workload;
 
+use anyhow::Context;
 use clap::{Args, value_parser};
 use twinflame_model::ModelConfig;
 use twinflame_train::precision::Precision;
@@ -17,8 +18,8 @@ use workload::Workload;
 /// Arguments of `twinflame bench`.
 #[derive(Args, Debug)]
 pub(super) struct BenchArgs {
-    /// Name of a configuration, as `twinflame models` lists them
-    #[arg(value_name = "PRESET")]
+    /// Name of a configuration, as `twinflame models` lists them, or a .json file of one
+    #[arg(value_name = "PRESET|FILE")]
     model: String,
     /// Pairs in a step
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(2..))]
@@ -43,9 +44,9 @@ pub(super) struct BenchArgs {
 ///
 /// # Errors
 ///
-/// If there is no such model or device, the device lacks the precision, or an ALBEF is asked to run in micro-batches.
+/// If there is no such model, file or device, the device lacks the precision, or an ALBEF is asked to run in micro-batches.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let config = ModelConfig::named(&args.model)?;
+    let config = configuration(&args.model)?;
     let selected = args.device.select()?;
     let workload = Workload {
         config,
@@ -62,6 +63,15 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         println!("{}", report.table());
     }
     Ok(())
+}
+
+/// A preset, or what a file says, in open_clip's format or in ALBEF's.
+fn configuration(model: &str) -> anyhow::Result<ModelConfig> {
+    if !model.ends_with(".json") {
+        return Ok(ModelConfig::named(model)?);
+    }
+    let text = std::fs::read_to_string(model).with_context(|| format!("cannot read {model}"))?;
+    ModelConfig::from_json(&text).with_context(|| model.to_owned())
 }
 
 fn parse_precision(text: &str) -> Result<Precision, String> {
