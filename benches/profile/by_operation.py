@@ -15,9 +15,10 @@ import re
 import sys
 from collections import Counter
 
+# Whatever runs inside of it.
+STAGES = [("AdamW, moving average", r"burn_optim|fused_adamw|fused_moving_average|optim::flex|update_average")]
 # The first that matches a frame counts, from the innermost frame outwards.
 OPERATIONS = [
-    ("AdamW, moving average", r"burn_optim|fused_adamw|fused_moving_average|optim::flex"),
     ("GELU", r"activation::gelu|libm.*erf|twinflame_kernels::activation|flex::normal|flex::sigmoid|float_erf|Gelu"),
     ("attention around its products", r"softmax|twinflame_kernels::attention|flex::heads"),
     ("layer norm", r"layer_norm"),
@@ -56,7 +57,7 @@ def samples(path):
 
 
 def operation(frames):
-    for table in (OPERATIONS, PIECES):
+    for table in (STAGES, OPERATIONS, PIECES):
         for frame in frames:
             for name, pattern in table:
                 if re.search(pattern, frame):
