@@ -30,7 +30,7 @@ fn main() {
     let rows = Tensor::<1, Int>::arange(0..16, &device);
     println!(
         "median microseconds of CPU for 16 rows of a table of {} MiB, {TURNS} turns",
-        ROWS as usize * COLUMNS * 4 >> 20
+        (ROWS as usize * COLUMNS * 4) >> 20
     );
     for (name, table) in [("the whole table", table), ("all but its last row", beginning)] {
         let mut times: Vec<Duration> = Vec::new();
