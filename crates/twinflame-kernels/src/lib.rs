@@ -44,7 +44,7 @@
 //! # `unsafe`
 //!
 //! `flex::gemm` calls the library of matrix products that burn's flex calls, which takes pointers, and makes vectors of elements
-//! that it has written. Each place says what holds there; nothing else here is `unsafe`.
+//! that it has written, as `flex::elementwise` does. Each place says what holds there; nothing else here is `unsafe`.
 
 // The code that burn's attribute generates names it too.
 #![cfg_attr(
