@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is the report of a test")]
 
-use burn::tensor::{Device, FloatDType, Tensor, TensorData, s};
+mod common;
+
+use burn::tensor::{Device, FloatDType, Tensor, s};
+use common::values;
 use twinflame_kernels::{gelu, plain, quick_gelu};
 
 type Function<const D: usize> = fn(Tensor<D>) -> Tensor<D>;
@@ -15,26 +18,8 @@ fn pairs<const D: usize>() -> [(&'static str, Function<D>, Function<D>); 2] {
     ]
 }
 
-/// Numbers in (-1, 1) that follow no pattern of a power of two.
-fn noise(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        // Knuth's MMIX generator
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
 fn tensor<const D: usize>(shape: [usize; D], scale: f32, seed: u64, device: &Device) -> Tensor<D> {
-    let values = noise(shape.iter().product(), seed);
-    Tensor::from_data(TensorData::new(values, shape), device).mul_scalar(scale)
-}
-
-fn values<const D: usize>(x: Tensor<D>) -> Vec<f64> {
-    x.cast(FloatDType::F64).into_data().try_to_vec().unwrap()
+    Tensor::from_data(common::tensor(shape, seed).into_data(), device).mul_scalar(scale)
 }
 
 /// Values, and gradients of the sum weighted with `weights`, in the order of the shape.

@@ -1,7 +1,7 @@
 //! Both passes made of burn's primitives, for any backend.
 
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
-use burn::tensor::{DType, Shape, Slice, TensorData};
+use burn::tensor::{Shape, Slice, TensorData};
 
 use super::Visibility;
 
@@ -38,10 +38,11 @@ impl Sizes {
     }
 }
 
-pub(crate) fn forward<B: Backend>(qkv: FloatTensor<B>, n_heads: usize, visibility: Visibility) -> FloatTensor<B> {
+/// `bias` is added to the scores: `[1, 1, 1, tokens, tokens]`.
+pub(crate) fn forward<B: Backend>(qkv: FloatTensor<B>, n_heads: usize, bias: Option<FloatTensor<B>>) -> FloatTensor<B> {
     let sizes = Sizes::of(&qkv.shape(), n_heads);
     let [q, k, v] = split_heads::<B>(qkv, sizes);
-    let attended = B::float_matmul(weights::<B>(q, k, sizes, visibility), v);
+    let attended = B::float_matmul(weights::<B>(q, k, sizes, bias), v);
     let by_token = B::float_permute(attended, &[0, 1, 3, 2, 4]);
     B::float_reshape(by_token, Shape::from(vec![sizes.batch, sizes.tokens, sizes.width()]))
 }
@@ -50,13 +51,13 @@ pub(crate) fn forward<B: Backend>(qkv: FloatTensor<B>, n_heads: usize, visibilit
 pub(super) fn backward<B: Backend>(
     qkv: FloatTensor<B>,
     n_heads: usize,
-    visibility: Visibility,
+    bias: Option<FloatTensor<B>>,
     grad: FloatTensor<B>,
 ) -> FloatTensor<B> {
     let sizes = Sizes::of(&qkv.shape(), n_heads);
     let [q, k, v] = split_heads::<B>(qkv, sizes);
     let grad = by_head::<B>(grad, sizes);
-    let weights = weights::<B>(q.clone(), k.clone(), sizes, visibility);
+    let weights = weights::<B>(q.clone(), k.clone(), sizes, bias);
     let of_v = B::float_matmul(transposed::<B>(weights.clone()), grad.clone());
     let of_weights = B::float_matmul(grad, transposed::<B>(v));
     let along = B::float_sum_dim(B::float_mul(of_weights.clone(), weights.clone()), RANK - 1);
@@ -106,25 +107,32 @@ fn transposed<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_swap_dims(x, RANK - 2, RANK - 1)
 }
 
-fn weights<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, sizes: Sizes, visibility: Visibility) -> FloatTensor<B> {
+fn weights<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    sizes: Sizes,
+    bias: Option<FloatTensor<B>>,
+) -> FloatTensor<B> {
     let q = B::float_mul_scalar(q, sizes.scale().into());
     let scores = B::float_matmul(q, transposed::<B>(k));
-    let scores = match visibility {
-        Visibility::All => scores,
-        Visibility::Causal => {
-            let bias = causal_bias(sizes.tokens, scores.dtype());
-            let bias = B::float_from_data(bias, &scores.device());
-            B::float_add(scores, bias)
-        }
+    let scores = match bias {
+        Some(bias) => B::float_add(scores, bias),
+        None => scores,
     };
     B::softmax(scores, RANK - 1)
 }
 
-/// Zero where query `i` may look at key `j <= i`, minus infinity elsewhere: `[1, 1, 1, tokens, tokens]`.
-fn causal_bias(tokens: usize, dtype: DType) -> TensorData {
+/// The bias that hides what a query must not look at, from the host, for backends that compute there. Zero where query `i` may
+/// look at key `j <= i`, minus infinity elsewhere.
+pub(super) fn bias_of<B: Backend>(qkv: &FloatTensor<B>, visibility: Visibility) -> Option<FloatTensor<B>> {
+    if visibility == Visibility::All {
+        return None;
+    }
+    let tokens = qkv.shape()[1];
     let values = (0..tokens * tokens).map(|index| {
         let [query, key] = [index / tokens, index % tokens];
         if key <= query { 0.0 } else { f32::NEG_INFINITY }
     });
-    TensorData::new(values.collect(), [1, 1, 1, tokens, tokens]).convert_dtype(dtype)
+    let bias = TensorData::new(values.collect(), [1, 1, 1, tokens, tokens]).convert_dtype(qkv.dtype());
+    Some(B::float_from_data(bias, &qkv.device()))
 }

@@ -16,7 +16,8 @@ type FlexTensor = FloatTensor<Flex>;
 impl AttentionPasses for Flex {
     fn self_attention_forward(qkv: FlexTensor, n_heads: usize, visibility: Visibility) -> FlexTensor {
         if qkv.dtype() != DType::F32 {
-            return bodies::forward::<Self>(qkv, n_heads, visibility);
+            let bias = bodies::bias_of::<Self>(&qkv, visibility);
+            return bodies::forward::<Self>(qkv, n_heads, bias);
         }
         let sizes = Sizes::of(&qkv.shape(), n_heads);
         let qkv = values(&qkv);
@@ -37,7 +38,8 @@ impl AttentionPasses for Flex {
         grad: FlexTensor,
     ) -> FlexTensor {
         if qkv.dtype() != DType::F32 {
-            return bodies::backward::<Self>(qkv, n_heads, visibility, grad);
+            let bias = bodies::bias_of::<Self>(&qkv, visibility);
+            return bodies::backward::<Self>(qkv, n_heads, bias, grad);
         }
         let sizes = Sizes::of(&qkv.shape(), n_heads);
         let (qkv, grad) = (values(&qkv), values(&grad));

@@ -8,7 +8,7 @@ mod flex;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::{Tensor, module::attention, ops::AttentionModuleOptions};
 
-use crate::listed::is_listed;
+use crate::{listed::is_listed, plain};
 
 /// Which positions a query may look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,8 @@ pub enum Visibility {
 pub trait AttentionPasses: Backend {
     /// The output.
     fn self_attention_forward(qkv: FloatTensor<Self>, n_heads: usize, visibility: Visibility) -> FloatTensor<Self> {
-        bodies::forward::<Self>(qkv, n_heads, visibility)
+        let bias = bodies::bias_of::<Self>(&qkv, visibility);
+        bodies::forward::<Self>(qkv, n_heads, bias)
     }
 
     /// The gradient of `qkv`, of that of the output.
@@ -33,7 +34,8 @@ pub trait AttentionPasses: Backend {
         visibility: Visibility,
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        bodies::backward::<Self>(qkv, n_heads, visibility, grad)
+        let bias = bodies::bias_of::<Self>(&qkv, visibility);
+        bodies::backward::<Self>(qkv, n_heads, bias, grad)
     }
 }
 
@@ -49,7 +51,8 @@ pub trait AttentionKernel: Backend {
         )
     )]
     fn fused_self_attention(qkv: FloatTensor<Self>, n_heads: usize, visibility: Visibility) -> FloatTensor<Self> {
-        bodies::forward::<Self>(qkv, n_heads, visibility)
+        let bias = bodies::bias_of::<Self>(&qkv, visibility);
+        bodies::forward::<Self>(qkv, n_heads, bias)
     }
 }
 
@@ -86,7 +89,7 @@ pub fn self_attention(qkv: Tensor<3>, n_heads: usize, visibility: Visibility) ->
     if is_listed(&qkv.kind) {
         Tensor::from_dispatch(Dispatch::fused_self_attention(qkv, n_heads, visibility))
     } else if is_tracked {
-        Tensor::from_dispatch(bodies::forward::<Dispatch>(qkv, n_heads, visibility))
+        plain::self_attention(Tensor::from_dispatch(qkv), n_heads, visibility)
     } else {
         by_burn(Tensor::from_dispatch(qkv), n_heads, visibility)
     }

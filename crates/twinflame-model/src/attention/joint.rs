@@ -4,7 +4,6 @@ use burn::{
     module::Module,
     tensor::{Tensor, module::linear},
 };
-
 use twinflame_kernels::self_attention;
 
 use super::{Projection, Visibility, attend_one};
