@@ -9,6 +9,7 @@
 mod albef;
 mod fixture;
 mod initial;
+mod kernels;
 mod model;
 mod preprocess;
 mod step;

@@ -57,6 +57,8 @@
 
 mod activation;
 mod attention;
+#[cfg(feature = "cube")]
+mod cube;
 mod embedding;
 #[cfg(feature = "flex")]
 mod flex;
@@ -68,8 +70,10 @@ pub mod plain;
 
 pub use activation::{ActivationKernels, gelu, quick_gelu};
 pub use attention::{AttentionKernel, AttentionPasses, Visibility, self_attention};
+#[cfg(feature = "cube")]
+pub use cube::CubeKernels;
 pub use embedding::embedding;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "cube", feature = "flex"))]
 pub use embedding::{EmbeddingKernel, EmbeddingPasses};
 pub use layer_norm::{Gradients, Kept, LayerNormKernel, LayerNormPasses, Normalised, layer_norm};
 #[cfg(feature = "flex")]

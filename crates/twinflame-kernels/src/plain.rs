@@ -1,7 +1,7 @@
 //! The same functions without a kernel: burn's operations, differentiated by burn. Slower, and what kernels are compared with.
 
 use burn::backend::Dispatch;
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::Tensor;
 
 use crate::activation::bodies as activation;
 use crate::attention::{Visibility, bodies as attention};
@@ -44,21 +44,9 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, beta: Tensor<1
 /// - qkv: `[batch, tokens, 3 width]`
 /// - output: `[batch, tokens, width]`
 pub fn self_attention(qkv: Tensor<3>, n_heads: usize, visibility: Visibility) -> Tensor<3> {
-    let bias = match visibility {
-        Visibility::All => None,
-        Visibility::Causal => Some(causal_bias(&qkv).into_dispatch()),
-    };
-    Tensor::from_dispatch(attention::forward::<Dispatch>(qkv.into_dispatch(), n_heads, bias))
-}
-
-/// Zero where query `i` may look at key `j <= i`, minus infinity elsewhere: `[1, 1, 1, tokens, tokens]`, made on the device.
-fn causal_bias(qkv: &Tensor<3>) -> Tensor<5> {
-    let [_, tokens, _] = qkv.dims();
-    let device = qkv.device();
-    let hidden = Tensor::<2, Bool>::tril_mask([tokens, tokens], 0, &device);
-    Tensor::<2>::zeros([tokens, tokens], (&device, qkv.dtype()))
-        .mask_fill(hidden, f32::NEG_INFINITY)
-        .reshape([1, 1, 1, tokens, tokens])
+    let qkv = qkv.into_dispatch();
+    let bias = attention::bias_of::<Dispatch>(&qkv, visibility);
+    Tensor::from_dispatch(attention::forward::<Dispatch>(qkv, n_heads, bias))
 }
 
 /// Twin of [`adamw`](crate::adamw).

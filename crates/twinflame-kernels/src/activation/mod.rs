@@ -17,7 +17,7 @@ use crate::listed::is_listed;
 ///
 /// A backward pass takes the input of the forward pass and the gradient of its output, both of one shape, and returns the
 /// gradient of the input.
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 pub trait ActivationKernels: Backend {
     /// See [`gelu`].
     fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -39,6 +39,10 @@ pub trait ActivationKernels: Backend {
         bodies::quick_gelu_backward::<Self>(x, grad)
     }
 }
+
+/// burn fuses the operations of each body, with those around them.
+#[cfg(feature = "cube")]
+impl ActivationKernels for burn::backend::Cube {}
 
 #[cfg(feature = "ndarray")]
 impl ActivationKernels for burn::backend::NdArray {}

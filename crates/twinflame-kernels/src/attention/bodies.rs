@@ -1,7 +1,7 @@
 //! Both passes made of burn's primitives, for any backend.
 
-use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
-use burn::tensor::{Shape, Slice, TensorData};
+use burn::backend::{Backend, TensorMetadata, get_device_settings, tensor::FloatTensor};
+use burn::tensor::{IntDType, Shape, Slice, ops::AttentionModuleOptions};
 
 use super::Visibility;
 
@@ -122,17 +122,37 @@ fn weights<B: Backend>(
     B::softmax(scores, RANK - 1)
 }
 
-/// The bias that hides what a query must not look at, from the host, for backends that compute there. Zero where query `i` may
-/// look at key `j <= i`, minus infinity elsewhere.
-pub(super) fn bias_of<B: Backend>(qkv: &FloatTensor<B>, visibility: Visibility) -> Option<FloatTensor<B>> {
+/// The bias that hides what a query must not look at: zero where query `i` may look at key `j <= i`, minus infinity elsewhere.
+pub(crate) fn bias_of<B: Backend>(qkv: &FloatTensor<B>, visibility: Visibility) -> Option<FloatTensor<B>> {
     if visibility == Visibility::All {
         return None;
     }
-    let tokens = qkv.shape()[1];
-    let values = (0..tokens * tokens).map(|index| {
-        let [query, key] = [index / tokens, index % tokens];
-        if key <= query { 0.0 } else { f32::NEG_INFINITY }
-    });
-    let bias = TensorData::new(values.collect(), [1, 1, 1, tokens, tokens]).convert_dtype(qkv.dtype());
-    Some(B::float_from_data(bias, &qkv.device()))
+    let (tokens, device) = (qkv.shape()[1], qkv.device());
+    let square = Shape::from(vec![1, 1, 1, tokens, tokens]);
+    let numbers = |shape: Vec<usize>| {
+        let numbers = B::int_arange(0..tokens as i64, &device, IntDType::I32);
+        B::int_expand(B::int_reshape(numbers, Shape::from(shape)), square.clone())
+    };
+    let hidden = B::int_lower(
+        numbers(vec![1, 1, 1, tokens, 1]),
+        numbers(vec![1, 1, 1, 1, tokens]),
+        get_device_settings::<B>(&device).bool_dtype,
+    );
+    let zeros = B::float_zeros(square.clone(), &device, qkv.dtype().into());
+    Some(B::float_mask_fill(zeros, hidden, f32::NEG_INFINITY.into()))
+}
+
+/// burn's own attention, which backends have kernels for. burn differentiates it through the maximum of every row as well, which
+/// doubles the work of the softmax: not for a tape of burn's.
+pub(crate) fn by_burn<B: Backend>(qkv: FloatTensor<B>, n_heads: usize, visibility: Visibility) -> FloatTensor<B> {
+    let sizes = Sizes::of(&qkv.shape(), n_heads);
+    let of_heads = Shape::from(vec![sizes.batch, sizes.n_heads, sizes.tokens, sizes.d_head]);
+    let [q, k, v] = split_heads::<B>(qkv, sizes).map(|part| B::float_reshape(part, of_heads.clone()));
+    let options = AttentionModuleOptions {
+        is_causal: visibility == Visibility::Causal,
+        ..Default::default()
+    };
+    let attended = B::attention(q, k, v, None, None, options);
+    let by_token = B::float_swap_dims(attended, 1, 2);
+    B::float_reshape(by_token, Shape::from(vec![sizes.batch, sizes.tokens, sizes.width()]))
 }

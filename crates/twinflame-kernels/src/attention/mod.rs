@@ -6,7 +6,7 @@ pub(crate) mod bodies;
 mod flex;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
-use burn::tensor::{Tensor, module::attention, ops::AttentionModuleOptions};
+use burn::tensor::Tensor;
 
 use crate::{listed::is_listed, plain};
 
@@ -40,11 +40,11 @@ pub trait AttentionPasses: Backend {
 }
 
 /// [`self_attention`] for a backend, with or without tape; see the documentation of the crate.
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 pub trait AttentionKernel: Backend {
     /// See [`self_attention`].
     #[cfg_attr(
-        not(any(feature = "flex", feature = "ndarray")),
+        not(any(feature = "cube", feature = "flex", feature = "ndarray")),
         allow(
             unused_variables,
             reason = "with no backend in the list, the generated code drops it"
@@ -53,6 +53,26 @@ pub trait AttentionKernel: Backend {
     fn fused_self_attention(qkv: FloatTensor<Self>, n_heads: usize, visibility: Visibility) -> FloatTensor<Self> {
         let bias = bodies::bias_of::<Self>(&qkv, visibility);
         bodies::forward::<Self>(qkv, n_heads, bias)
+    }
+}
+
+/// burn has kernels for the forward pass, and keeps nothing of it.
+#[cfg(feature = "cube")]
+mod on_cube {
+    use burn::backend::{Cube, tensor::FloatTensor};
+
+    use super::{AttentionKernel, AttentionPasses, Visibility, bodies};
+
+    impl AttentionPasses for Cube {
+        fn self_attention_forward(qkv: FloatTensor<Self>, n_heads: usize, visibility: Visibility) -> FloatTensor<Self> {
+            bodies::by_burn::<Self>(qkv, n_heads, visibility)
+        }
+    }
+
+    impl AttentionKernel for Cube {
+        fn fused_self_attention(qkv: FloatTensor<Self>, n_heads: usize, visibility: Visibility) -> FloatTensor<Self> {
+            Self::self_attention_forward(qkv, n_heads, visibility)
+        }
     }
 }
 
@@ -91,26 +111,6 @@ pub fn self_attention(qkv: Tensor<3>, n_heads: usize, visibility: Visibility) ->
     } else if is_tracked {
         plain::self_attention(Tensor::from_dispatch(qkv), n_heads, visibility)
     } else {
-        by_burn(Tensor::from_dispatch(qkv), n_heads, visibility)
+        Tensor::from_dispatch(bodies::by_burn::<Dispatch>(qkv, n_heads, visibility))
     }
-}
-
-/// burn's own attention, which backends have kernels for. It differentiates through the maximum of every row as well, which
-/// doubles the work of the softmax: not for training.
-fn by_burn(qkv: Tensor<3>, n_heads: usize, visibility: Visibility) -> Tensor<3> {
-    let [batch, tokens, columns] = qkv.dims();
-    let d_head = columns / 3 / n_heads;
-    let parts = qkv
-        .reshape([batch, tokens, 3, n_heads, d_head])
-        .permute([2, 0, 3, 1, 4]);
-    let [q, k, v] = std::array::from_fn(|part| {
-        let part = parts.clone().narrow(0, part, 1);
-        part.reshape([batch, n_heads, tokens, d_head])
-    });
-    let options = AttentionModuleOptions {
-        is_causal: visibility == Visibility::Causal,
-        ..Default::default()
-    };
-    let attended = attention(q, k, v, None, None, options); // [batch, heads, tokens, d_head]
-    attended.swap_dims(1, 2).reshape([batch, tokens, n_heads * d_head])
 }

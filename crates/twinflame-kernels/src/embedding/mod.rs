@@ -1,11 +1,13 @@
 //! Rows of a table.
 
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "cube", feature = "flex"))]
 mod autodiff;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "cube", feature = "flex"))]
 use burn::backend::{
     Backend, Dispatch, backend_extension,
     tensor::{FloatTensor, IntTensor},
@@ -13,7 +15,7 @@ use burn::backend::{
 use burn::tensor::{Int, Tensor};
 
 /// Both passes of an embedding for a backend without tape. Shapes as in [`embedding`].
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "cube", feature = "flex"))]
 pub trait EmbeddingPasses: Backend {
     /// The rows.
     fn embedding_forward(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self>;
@@ -23,8 +25,8 @@ pub trait EmbeddingPasses: Backend {
 }
 
 /// [`embedding`] for a backend, with or without tape; see the documentation of the crate.
-#[cfg(feature = "flex")]
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[cfg(any(feature = "cube", feature = "flex"))]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), Autodiff)]
 pub trait EmbeddingKernel: Backend {
     /// See [`embedding`].
     fn fused_embedding(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self>;
@@ -42,9 +44,23 @@ pub trait EmbeddingKernel: Backend {
 ///
 /// If there is no row of a number; on a GPU the output is undefined instead.
 pub fn embedding(weight: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
-    #[cfg(feature = "flex")]
-    if crate::listed::is_f32_on_flex(&weight) {
+    #[cfg(any(feature = "cube", feature = "flex"))]
+    if has_kernel(&weight) {
         return Tensor::from_dispatch(Dispatch::fused_embedding(weight.into_dispatch(), ids.into_dispatch()));
     }
     burn::tensor::module::embedding(weight, ids)
+}
+
+/// The kernels of cubecl sum in f32.
+#[cfg(any(feature = "cube", feature = "flex"))]
+fn has_kernel(weight: &Tensor<2>) -> bool {
+    #[cfg(feature = "cube")]
+    if crate::listed::is_on_cube(weight) {
+        return weight.dtype() != burn::tensor::DType::F64;
+    }
+    #[cfg(feature = "flex")]
+    if crate::listed::is_f32_on_flex(weight) {
+        return true;
+    }
+    false
 }

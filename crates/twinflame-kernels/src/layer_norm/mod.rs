@@ -2,6 +2,8 @@
 
 mod autodiff;
 pub(crate) mod bodies;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
@@ -64,11 +66,11 @@ pub struct Gradients<B: Backend> {
 }
 
 /// [`layer_norm`] for a backend, with or without tape; see the documentation of the crate.
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "cube"), Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 pub trait LayerNormKernel: Backend {
     /// See [`layer_norm`].
     #[cfg_attr(
-        not(any(feature = "flex", feature = "ndarray")),
+        not(any(feature = "cube", feature = "flex", feature = "ndarray")),
         allow(
             unused_variables,
             reason = "with no backend in the list, the generated code drops it"

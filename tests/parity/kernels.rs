@@ -1,0 +1,199 @@
+//! Does this device compute, in both passes, what the plain twins of the kernels compute in f64 on the processor?
+//!
+//! `crates/twinflame-kernels/tests` tries the kernels of the processor harder; these are the ones that every backend has to pass.
+
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+use twinflame_kernels::{Visibility, embedding, gelu, layer_norm, plain, quick_gelu, self_attention};
+use twinflame_tests::device;
+
+const EPSILON: f64 = 1e-5;
+
+/// Numbers in (-1, 1) that follow no pattern of a power of two.
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        // Knuth's MMIX generator
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Where and in what type to compute.
+#[derive(Clone)]
+struct Place {
+    device: Device,
+    dtype: FloatDType,
+}
+
+impl Place {
+    /// The device under test, in its own type.
+    fn here() -> Self {
+        Self {
+            device: device(),
+            dtype: FloatDType::F32,
+        }
+    }
+
+    fn reference() -> Self {
+        Self {
+            device: Device::flex(),
+            dtype: FloatDType::F64,
+        }
+    }
+
+    /// A tensor that asks for its gradient.
+    fn leaf<const D: usize>(&self, shape: [usize; D], seed: u64) -> Tensor<D> {
+        Tensor::from_inner(self.constant(shape, seed)).require_grad()
+    }
+
+    fn constant<const D: usize>(&self, shape: [usize; D], seed: u64) -> Tensor<D> {
+        let data = TensorData::new(numbers(shape.iter().product(), seed), shape);
+        Tensor::<D>::from_data(data, &self.device).cast(self.dtype)
+    }
+
+    /// The gradients of the sum of `y`, each element weighted with a number of its own.
+    fn grads<const D: usize>(&self, y: &Tensor<D>) -> burn::tensor::Gradients {
+        let weights = Tensor::from_inner(self.constant(y.dims(), 99));
+        (y.clone() * weights).sum().backward()
+    }
+}
+
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+    let data = x.into_data().convert::<f64>();
+    data.try_to_vec().unwrap()
+}
+
+/// Compares what is called by the same name here and in f64. Errors are measured by the largest element.
+fn compare(what: &str, compute: impl Fn(&Place, bool) -> Vec<(&'static str, Vec<f64>)>) {
+    let found = compute(&Place::here(), true);
+    let expected = compute(&Place::reference(), false);
+    for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+        assert_eq!(found.len(), expected.len(), "{what}, {name}");
+        let scale = expected
+            .iter()
+            .fold(1e-3, |largest: f64, value| largest.max(value.abs()));
+        let error = found
+            .iter()
+            .zip(expected)
+            .map(|(found, expected)| (found - expected).abs());
+        let worst = error.fold(
+            0.0,
+            |worst: f64, error| if error.is_nan() { error } else { worst.max(error) },
+        ) / scale;
+        assert!(worst < EPSILON, "{what}, {name}: {worst:.1e} of the largest element");
+    }
+}
+
+#[test]
+fn activations() {
+    for (what, kernel, twin) in [
+        (
+            "gelu",
+            gelu as fn(Tensor<2>) -> Tensor<2>,
+            plain::gelu as fn(Tensor<2>) -> Tensor<2>,
+        ),
+        ("quick_gelu", quick_gelu, plain::quick_gelu),
+    ] {
+        compare(what, |place, is_kernel| {
+            let x = place.leaf([33, 65], 1);
+            let y = (if is_kernel { kernel } else { twin })(x.clone() * 5.0);
+            let grads = place.grads(&y);
+            vec![
+                ("value", values(y.inner())),
+                ("gradient", values(x.grad(&grads).unwrap())),
+            ]
+        });
+    }
+}
+
+#[test]
+fn layer_norms() {
+    // one row and many, a row shorter than the units of a cube and longer than four times as many
+    for shape in [[1, 7], [300, 100], [5, 1030]] {
+        compare(&format!("layer_norm of {shape:?}"), |place, is_kernel| {
+            let x = place.leaf(shape, 2);
+            let [gamma, beta] = [3, 4].map(|seed| place.leaf([shape[1]], seed));
+            let y = (if is_kernel { layer_norm } else { plain::layer_norm })(
+                x.clone() * 3.0,
+                gamma.clone(),
+                beta.clone(),
+                1e-5,
+            );
+            let grads = place.grads(&y);
+            vec![
+                ("value", values(y.inner())),
+                ("gradient of x", values(x.grad(&grads).unwrap())),
+                ("gradient of gamma", values(gamma.grad(&grads).unwrap())),
+                ("gradient of beta", values(beta.grad(&grads).unwrap())),
+            ]
+        });
+    }
+}
+
+#[test]
+fn a_view_is_normalised_by_its_rows() {
+    compare("layer_norm of a transposed view", |place, is_kernel| {
+        let x = place.leaf([40, 9], 2);
+        let [gamma, beta] = [3, 4].map(|seed| place.leaf([40], seed));
+        let y = (if is_kernel { layer_norm } else { plain::layer_norm })(x.clone().transpose(), gamma, beta, 1e-5);
+        let grads = place.grads(&y);
+        vec![
+            ("value", values(y.inner())),
+            ("gradient", values(x.grad(&grads).unwrap())),
+        ]
+    });
+}
+
+#[test]
+fn self_attentions() {
+    for (visibility, [batch, tokens, n_heads, d_head]) in
+        [(Visibility::All, [2, 17, 3, 8]), (Visibility::Causal, [1, 77, 2, 32])]
+    {
+        let what = format!("self_attention of {tokens} tokens, {visibility:?}");
+        compare(&what, |place, is_kernel| {
+            let function = if is_kernel {
+                self_attention
+            } else {
+                plain::self_attention
+            };
+            let qkv = place.leaf([batch, tokens, 3 * n_heads * d_head], 5);
+            let y = function(qkv.clone() * 2.0, n_heads, visibility);
+            let grads = place.grads(&y);
+            let alone = function(qkv.clone().inner() * 2.0, n_heads, visibility);
+            vec![
+                ("value", values(y.inner())),
+                ("gradient", values(qkv.grad(&grads).unwrap())),
+                ("value without a tape", values(alone)),
+            ]
+        });
+    }
+}
+
+/// Words that occur often, once and never; more of them, and more tokens, than a cube takes at a time.
+#[test]
+fn embeddings() {
+    for (rows, width, [batch, tokens]) in [(200, 40, [4, 77]), (70, 300, [1, 64])] {
+        compare(
+            &format!("embedding of {batch} x {tokens} in {rows} x {width}"),
+            |place, _| {
+                let ids = numbers(batch * tokens, 6).into_iter().enumerate().map(|(at, number)| {
+                    let word = number.abs() * number.abs() * rows as f32;
+                    // as padding does
+                    if at % 3 == 0 { 0 } else { word as i32 }
+                });
+                let ids = TensorData::new(ids.collect(), [batch, tokens]);
+                let ids = Tensor::<2, Int>::from_data(ids, &place.device);
+                let table = place.leaf([rows, width], 7);
+                let y = embedding(table.clone(), ids);
+                let grads = place.grads(&y);
+                vec![
+                    ("value", values(y.inner())),
+                    ("gradient", values(table.grad(&grads).unwrap())),
+                ]
+            },
+        );
+    }
+}
