@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation, module};
 use cpu_time::ProcessTime;
 use twinflame_kernels::{
-    AdamWStep, Moments, Visibility, adamw, embedding, gelu, layer_norm, linear, moving_average, plain, quick_gelu,
-    self_attention,
+    AdamWStep, Moments, Then, Visibility, adamw, batch_norm, embedding, gelu, layer_norm, linear, matmul,
+    moving_average, plain, quick_gelu, self_attention,
 };
 
 const SHAPES: [[usize; 2]; 2] = [[16 * 50, 3_072], [32 * 77, 2_048]];
@@ -127,6 +127,28 @@ fn main() {
             Box::new(move || drop(black_box(table.grad(&function(table.clone()).backward()).unwrap())))
         },
     );
+    for (name, pair) in [
+        ("batch_norm and relu", [batch_normed as Function, burns_batch_normed]),
+        (
+            "batch_norm, shortcut and relu",
+            [batch_normed_block, burns_batch_normed_block],
+        ),
+    ] {
+        // a stage of RN50
+        let shape = [256, 16 * 28 * 28];
+        compare(&format!("{name} {shape:?} step"), pair, |function| {
+            let x = input(shape, &Device::flex().autodiff()).require_grad();
+            Box::new(move || drop(black_box(x.grad(&function(x.clone()).backward()).unwrap())))
+        });
+    }
+    compare(
+        "1x1 convolution of 256 to 64 channels, step",
+        [convolved as Function, burns_convolved],
+        |function| {
+            let x = input([256, 16 * 28 * 28], &Device::flex().autodiff()).require_grad();
+            Box::new(move || drop(black_box(x.grad(&function(x.clone()).backward()).unwrap())))
+        },
+    );
     compare_optimisers();
     // What of a step is neither forward nor backward pass of an activation.
     let nothing: Function = |x| x * 1.0;
@@ -185,6 +207,39 @@ fn embedded(table: Tensor<2>) -> Tensor<2> {
 fn burns_embedded(table: Tensor<2>) -> Tensor<2> {
     let ids = ids(&table.device());
     module::embedding(table, ids).reshape([16 * 77, 512])
+}
+
+/// Gain and offset of each channel.
+fn of_channels(x: &Tensor<2>) -> [Tensor<1>; 2] {
+    [0.9, 0.1].map(|value| Tensor::full([x.dims()[0]], value, &x.device()).require_grad())
+}
+
+fn batch_normed(x: Tensor<2>) -> Tensor<2> {
+    let [gamma, beta] = of_channels(&x);
+    batch_norm(x, gamma, beta, 1e-5, Then::Relu).output
+}
+
+fn burns_batch_normed(x: Tensor<2>) -> Tensor<2> {
+    let [gamma, beta] = of_channels(&x);
+    plain::batch_norm(x, gamma, beta, 1e-5, Then::Relu).output
+}
+
+fn batch_normed_block(x: Tensor<2>) -> Tensor<2> {
+    let [gamma, beta] = of_channels(&x);
+    batch_norm(x.clone(), gamma, beta, 1e-5, Then::AddRelu(x)).output
+}
+
+fn burns_batch_normed_block(x: Tensor<2>) -> Tensor<2> {
+    let [gamma, beta] = of_channels(&x);
+    plain::batch_norm(x.clone(), gamma, beta, 1e-5, Then::AddRelu(x)).output
+}
+
+fn convolved(x: Tensor<2>) -> Tensor<2> {
+    matmul(input([64, x.dims()[0]], &x.device()).require_grad(), x)
+}
+
+fn burns_convolved(x: Tensor<2>) -> Tensor<2> {
+    input([64, x.dims()[0]], &x.device()).require_grad().matmul(x)
 }
 
 /// A step of AdamW and one of a moving average on 7.9 million elements that nobody else holds.

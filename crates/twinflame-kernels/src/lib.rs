@@ -57,6 +57,7 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 #[cfg(feature = "cube")]
 mod cube;
 mod embedding;
@@ -70,6 +71,9 @@ pub mod plain;
 
 pub use activation::{ActivationKernels, gelu, quick_gelu};
 pub use attention::{AttentionKernel, AttentionPasses, Visibility, self_attention};
+#[cfg(feature = "flex")]
+pub use batch_norm::{BatchNormForward, BatchNormGradients, BatchNormKept, BatchNormKernel, BatchNormPasses};
+pub use batch_norm::{BatchNormalised, Then, batch_norm};
 #[cfg(feature = "cube")]
 pub use cube::CubeKernels;
 pub use embedding::embedding;
@@ -78,7 +82,7 @@ pub use embedding::{EmbeddingKernel, EmbeddingPasses};
 pub use layer_norm::{Gradients, Kept, LayerNormKernel, LayerNormPasses, Normalised, layer_norm};
 #[cfg(feature = "flex")]
 pub use linear::{LinearKernel, LinearPasses};
-pub use linear::{linear, linear_transposed};
+pub use linear::{linear, linear_transposed, matmul};
 #[cfg(feature = "flex")]
 pub use optim::OptimKernels;
 pub use optim::{AdamWStep, Moments, adamw, moving_average};

@@ -1,10 +1,14 @@
 //! The same functions without a kernel: burn's operations, differentiated by burn. Slower, and what kernels are compared with.
 
 use burn::backend::Dispatch;
-use burn::tensor::Tensor;
+use burn::tensor::{
+    Tensor,
+    module::{BatchNormTrainOutput, batch_norm_train},
+};
 
 use crate::activation::bodies as activation;
 use crate::attention::{Visibility, bodies as attention};
+use crate::batch_norm::{BatchNormalised, Then};
 use crate::layer_norm::bodies as layer_norm_bodies;
 use crate::optim::{AdamWStep, Moments};
 
@@ -47,6 +51,30 @@ pub fn self_attention(qkv: Tensor<3>, n_heads: usize, visibility: Visibility) ->
     let qkv = qkv.into_dispatch();
     let bias = attention::bias_of::<Dispatch>(&qkv, visibility);
     Tensor::from_dispatch(attention::forward::<Dispatch>(qkv, n_heads, bias))
+}
+
+/// Twin of [`batch_norm`](crate::batch_norm()).
+///
+/// # Shapes
+///
+/// - x: `[channels, ..]`, as the output
+/// - gamma, beta: `[channels]`
+pub fn batch_norm<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    then: Then<D>,
+) -> BatchNormalised<D> {
+    let dims = x.dims();
+    let [channels, samples] = [dims[0], dims[1..].iter().product()];
+    let rows = x.reshape([1, channels, samples]);
+    let BatchNormTrainOutput::<3> { output, mean, variance } = batch_norm_train(rows, gamma, beta, epsilon);
+    BatchNormalised {
+        output: then.apply(output.reshape(dims)),
+        mean,
+        variance,
+    }
 }
 
 /// Twin of [`adamw`](crate::adamw).

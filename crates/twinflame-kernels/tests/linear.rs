@@ -6,7 +6,7 @@ mod common;
 
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, module, s};
 use common::{F32, check, tensor, values};
-use twinflame_kernels::{embedding, linear, linear_transposed};
+use twinflame_kernels::{embedding, linear, linear_transposed, matmul};
 
 type Function<const D: usize> = fn(Tensor<D>, Tensor<2>, Tensor<1>) -> Tensor<D>;
 
@@ -64,6 +64,11 @@ fn compare<const D: usize>(
     }
 }
 
+/// With the bias added, so that one comparison serves all.
+fn by_matmul(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    matmul(x, weight) + bias.unsqueeze()
+}
+
 fn compare_both<const D: usize>(x: &Tensor<D>, [d_input, d_output]: [usize; 2]) {
     let bias = tensor([d_output], 3);
     compare(x, &tensor([d_input, d_output], 2), &bias, [linear, burns], F32);
@@ -81,11 +86,16 @@ fn shapes() {
         [257, 70, 65],
         [400, 130, 190],
     ] {
-        compare_both(&tensor([rows, d_input], 1), [d_input, d_output]);
+        let x = tensor([rows, d_input], 1);
+        compare_both(&x, [d_input, d_output]);
+        let (weight, bias) = (tensor([d_input, d_output], 2), tensor([d_output], 3));
+        compare(&x, &weight, &bias, [by_matmul, burns], F32);
     }
     compare_both(&tensor([2, 3, 5, 6], 1), [6, 9]);
     let nothing = linear(tensor([0, 4], 1), tensor([4, 3], 2), tensor([3], 3));
     assert_eq!(nothing.dims(), [0, 3]);
+    assert_eq!(matmul(tensor([0, 4], 1), tensor([4, 3], 2)).dims(), [0, 3]);
+    assert_eq!(values(matmul(tensor([2, 0], 1), tensor([0, 1], 2))), [0.0, 0.0]);
 }
 
 #[test]
@@ -93,6 +103,7 @@ fn layouts() {
     let bias = tensor([30], 3).slice(s![4..13]);
     let weight = tensor([9, 6], 2).transpose();
     compare(&tensor([6, 8], 1).transpose(), &weight, &bias, [linear, burns], F32);
+    compare(&tensor([6, 8], 1).transpose(), &weight, &bias, [by_matmul, burns], F32);
     compare(
         &tensor([8, 20], 1).slice(s![2..7, 3..9]),
         &weight,

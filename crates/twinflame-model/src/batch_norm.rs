@@ -2,8 +2,9 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{DType, FloatDType, Tensor, assert_shape, module::batch_norm_train},
+    tensor::{DType, FloatDType, Tensor, assert_shape},
 };
+use twinflame_kernels::{Then, batch_norm};
 
 use crate::{
     init::{Init, Values},
@@ -52,24 +53,25 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises; sums are taken in f32 whatever the input's type.
+    /// Normalises, and does what follows; sums are taken in f32 whatever the input's type.
     ///
     /// # Shapes
-    /// - x, output: `[batch, channels, ..]`
+    /// - x, output: `[channels, ..]`
     ///
     /// # Panics
     /// If `x` has another number of channels.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: Pass) -> Tensor<D> {
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, then: Then<D>, pass: Pass) -> Tensor<D> {
         let [channels] = self.gamma.lazy_shape().dims();
-        assert_shape!(x, [_, channels, ..]);
+        assert_shape!(x, [channels, ..]);
         let dtype: FloatDType = x.dtype().into();
         if matches!(dtype, FloatDType::F32 | FloatDType::F64) {
-            return self.normalize(x, pass);
+            return self.normalize(x, then, pass);
         }
-        self.normalize(x.cast(FloatDType::F32), pass).cast(dtype)
+        self.normalize(x.cast(FloatDType::F32), then.cast(FloatDType::F32), pass)
+            .cast(dtype)
     }
 
-    fn normalize<const D: usize>(&self, x: Tensor<D>, pass: Pass) -> Tensor<D> {
+    fn normalize<const D: usize>(&self, x: Tensor<D>, then: Then<D>, pass: Pass) -> Tensor<D> {
         let dtype: FloatDType = x.dtype().into();
         let gamma = self.gamma.val().cast(dtype);
         let beta = self.beta.val().cast(dtype);
@@ -79,11 +81,11 @@ impl BatchNorm {
             let var = self.running_var.value().cast(dtype);
             let scale = gamma / (var + EPSILON).sqrt();
             let shift = beta - mean * scale.clone();
-            return x * per_channel(scale) + per_channel(shift);
+            return then.apply(x * per_channel(scale) + per_channel(shift));
         }
         let [channels] = gamma.dims();
         let samples = x.shape().num_elements() / channels;
-        let batch = batch_norm_train(x, gamma, beta, EPSILON);
+        let batch = batch_norm(x, gamma, beta, EPSILON, then);
         if pass == Pass::Train {
             self.update(batch.mean, batch.variance, samples);
         }
@@ -103,10 +105,10 @@ impl BatchNorm {
     }
 }
 
-/// `[channels]` to `[1, channels, 1, ..]`.
+/// `[channels]` to `[channels, 1, ..]`.
 fn per_channel<const D: usize>(x: Tensor<1>) -> Tensor<D> {
     let mut dims = [1; D];
-    dims[1] = x.dims()[0];
+    dims[0] = x.dims()[0];
     x.reshape(dims)
 }
 
@@ -125,7 +127,7 @@ mod tests {
 
     /// Channel 0: 1, 2, 3, 6; channel 1: four times 5.
     fn input(device: &Device) -> Tensor<3> {
-        Tensor::from_floats([[[1.0, 2.0], [5.0, 5.0]], [[3.0, 6.0], [5.0, 5.0]]], device)
+        Tensor::from_floats([[[1.0, 2.0], [3.0, 6.0]], [[5.0, 5.0], [5.0, 5.0]]], device)
     }
 
     fn assert_close(actual: Tensor<1>, expected: [f32; 2]) {
@@ -138,9 +140,9 @@ mod tests {
     fn training_normalises_by_the_batch_and_moves_the_running_statistics() {
         let device = Device::flex();
         let layer = layer(&device);
-        let y = layer.forward(input(&device), Pass::Train);
+        let y = layer.forward(input(&device), Then::Nothing, Pass::Train);
         // Mean 3, biased variance 3.5.
-        let expected = [-2.0f32, -1.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0].map(|v| v / 3.50001f32.sqrt());
+        let expected = [-2.0f32, -1.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0].map(|v| v / 3.50001f32.sqrt());
         y.into_data().assert_approx_eq::<f32>(
             &TensorData::new(expected.to_vec(), [2, 2, 2]),
             Tolerance::absolute(1e-6),
@@ -154,10 +156,13 @@ mod tests {
     fn preview_computes_as_training_but_remembers_nothing() {
         let device = Device::flex();
         let layer = layer(&device);
-        let preview = layer.forward(input(&device), Pass::Preview).into_data();
+        let preview = layer.forward(input(&device), Then::Nothing, Pass::Preview).into_data();
         assert_close(layer.running_mean.value(), [0.0, 0.0]);
         assert_close(layer.running_var.value(), [1.0, 1.0]);
-        assert_eq!(preview, layer.forward(input(&device), Pass::Train).into_data());
+        assert_eq!(
+            preview,
+            layer.forward(input(&device), Then::Nothing, Pass::Train).into_data()
+        );
     }
 
     #[test]
@@ -166,9 +171,9 @@ mod tests {
         let layer = layer(&device);
         layer.running_mean.set(Tensor::from_floats([1.0, 5.0], &device));
         layer.running_var.set(Tensor::from_floats([4.0, 1.0], &device));
-        let y = layer.forward(input(&device), Pass::Eval);
+        let y = layer.forward(input(&device), Then::Nothing, Pass::Eval);
         y.into_data().assert_approx_eq::<f32>(
-            &TensorData::new(vec![0.0f32, 0.5, 0.0, 0.0, 1.0, 2.5, 0.0, 0.0], [2, 2, 2]),
+            &TensorData::new(vec![0.0f32, 0.5, 1.0, 2.5, 0.0, 0.0, 0.0, 0.0], [2, 2, 2]),
             Tolerance::absolute(1e-5),
         );
     }
@@ -201,7 +206,7 @@ mod tests {
         let layer = layer(&device);
         let copy = layer.clone().map(&mut Half);
         assert_eq!(copy.gamma.val().dtype(), DType::F16);
-        let y = copy.forward(input(&device).cast(FloatDType::F16), Pass::Train);
+        let y = copy.forward(input(&device).cast(FloatDType::F16), Then::Nothing, Pass::Train);
         assert_eq!(y.dtype(), DType::F16);
         assert_eq!(layer.running_mean.value().dtype(), DType::F32);
         assert_close(layer.running_mean.value(), [0.3, 0.5]);

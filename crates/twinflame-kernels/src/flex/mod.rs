@@ -4,6 +4,7 @@
 //! that processors have, chooses at run time, and rayon spreads them over threads. No fused multiplication is used, and the order
 //! of every sum is fixed: every instruction set and every number of threads gives the same bits.
 
+pub(crate) mod batch_norm;
 pub(crate) mod blocks;
 pub(crate) mod columns;
 pub(crate) mod elementwise;

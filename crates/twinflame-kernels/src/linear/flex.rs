@@ -24,6 +24,14 @@ impl LinearPasses for Flex {
         tensor(output, with_last(&x, d_output))
     }
 
+    fn matmul_forward(x: FlexTensor, weight: FlexTensor, layout: WeightLayout) -> FlexTensor {
+        let [d_input, d_output] = layout.sizes(weight.shape().dims());
+        let (values_of_x, weight) = (values(&x), values(&weight));
+        let weight = by_input(&weight, [d_input, d_output], layout);
+        let output = product(Matrix::dense(&values_of_x, d_input), weight);
+        tensor(output, with_last(&x, d_output))
+    }
+
     fn linear_backward_x(weight: FlexTensor, grad: FlexTensor, layout: WeightLayout) -> FlexTensor {
         let [d_input, d_output] = layout.sizes(weight.shape().dims());
         let (weight, values) = (values(&weight), values(&grad));
@@ -55,6 +63,10 @@ impl LinearPasses for Flex {
 impl LinearKernel for Flex {
     fn fused_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, layout: WeightLayout) -> FlexTensor {
         Self::linear_forward(x, weight, bias, layout)
+    }
+
+    fn fused_matmul(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        Self::matmul_forward(x, weight, WeightLayout::InputOutput)
     }
 }
 

@@ -33,6 +33,9 @@ pub trait LinearPasses: Backend {
         layout: WeightLayout,
     ) -> FloatTensor<Self>;
 
+    /// The output without a bias.
+    fn matmul_forward(x: FloatTensor<Self>, weight: FloatTensor<Self>, layout: WeightLayout) -> FloatTensor<Self>;
+
     /// The gradient of `x`, of that of the output.
     fn linear_backward_x(weight: FloatTensor<Self>, grad: FloatTensor<Self>, layout: WeightLayout)
     -> FloatTensor<Self>;
@@ -56,6 +59,9 @@ pub trait LinearKernel: Backend {
         bias: FloatTensor<Self>,
         layout: WeightLayout,
     ) -> FloatTensor<Self>;
+
+    /// See [`matmul`].
+    fn fused_matmul(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// `x weight + bias`.
@@ -96,6 +102,27 @@ pub fn linear_transposed<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: 
         return by_kernel(x, weight, bias, WeightLayout::OutputInput);
     }
     burn::tensor::module::linear(x, weight.transpose(), Some(bias))
+}
+
+/// `x weight`: [`linear`] without a bias.
+///
+/// # Shapes
+///
+/// - x: `[rows, d_input]`
+/// - weight: `[d_input, d_output]`
+/// - output: `[rows, d_output]`
+///
+/// # Panics
+///
+/// If the shapes do not fit.
+pub fn matmul(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if has_kernel(&x, &weight) && weight.shape().num_elements() > 0 {
+        let [[_, columns], [rows, _]] = [x.dims(), weight.dims()];
+        assert_eq!(columns, rows, "the columns of the left are the rows of the right");
+        return Tensor::from_dispatch(Dispatch::fused_matmul(x.into_dispatch(), weight.into_dispatch()));
+    }
+    x.matmul(weight)
 }
 
 #[cfg(feature = "flex")]

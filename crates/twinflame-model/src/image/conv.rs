@@ -4,6 +4,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Int, Tensor, TensorData, module::conv2d, ops::ConvOptions},
 };
+use twinflame_kernels::matmul;
 
 use crate::init::{Init, Values};
 
@@ -40,7 +41,7 @@ impl Conv {
         if size == 1 && self.stride == 1 {
             let [_, batch, height, width] = x.dims();
             let x = x.reshape([channels_in, batch * height * width]);
-            let y = weight.reshape([channels_out, channels_in]).matmul(x);
+            let y = matmul(weight.reshape([channels_out, channels_in]), x);
             return y.reshape([channels_out, batch, height, width]);
         }
         let [_, _, height, width] = x.dims();
@@ -70,7 +71,7 @@ fn all_to_all(x: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
         .permute([1, 2, 0, 3]) // [channels_in, from, channels_out, to]
         .reshape([channels_in * pixels, channels_out * pixels]);
     let x = x.swap_dims(0, 1).reshape([batch, channels_in * pixels]);
-    x.matmul(weight)
+    matmul(x, weight)
         .reshape([batch, channels_out, height, width])
         .swap_dims(0, 1)
 }

@@ -1,6 +1,7 @@
 //! Average pooling.
 
 use burn::tensor::{Tensor, TensorData};
+use twinflame_kernels::matmul;
 
 /// Average over squares of 2 x 2: `[.., .., height, width]` to `[.., .., height / 2, width / 2]`.
 ///
@@ -22,7 +23,7 @@ pub(super) fn halve(x: Tensor<4>) -> Tensor<4> {
     } else {
         let weights = TensorData::new(pairing(width), [2 * width, width / 2]);
         let weights = Tensor::from_data(weights, (&pairs.device(), pairs.dtype()));
-        pairs.matmul(weights)
+        matmul(pairs, weights)
     };
     pooled.reshape(out)
 }

@@ -2,8 +2,9 @@
 
 use burn::{
     module::Module,
-    tensor::{Tensor, activation::relu, assert_shape},
+    tensor::{Tensor, assert_shape},
 };
+use twinflame_kernels::Then;
 
 use super::{AttentionPool, Conv, pool::halve};
 use crate::{BlockOutput, Pass, batch_norm::BatchNorm, config::VisionConfig, init::Init};
@@ -124,9 +125,9 @@ impl ModifiedResNet {
     fn stem(&self, pixels: Tensor<4>, pass: Pass) -> Tensor<4> {
         assert_shape!(pixels, [_, 3, _, _]);
         let x = self.conv1.forward(pixels.swap_dims(0, 1));
-        let x = relu(normalize(&self.bn1, x, pass));
-        let x = relu(normalize(&self.bn2, self.conv2.forward(x), pass));
-        let x = relu(normalize(&self.bn3, self.conv3.forward(x), pass));
+        let x = self.bn1.forward(x, Then::Relu, pass);
+        let x = self.bn2.forward(self.conv2.forward(x), Then::Relu, pass);
+        let x = self.bn3.forward(self.conv3.forward(x), Then::Relu, pass);
         halve(x)
     }
 }
@@ -134,14 +135,6 @@ impl ModifiedResNet {
 /// `[channels, batch, height, width]` to `[batch, channels, height width]`.
 fn batch_first(x: Tensor<4>) -> Tensor<3> {
     x.swap_dims(0, 1).flatten(2, 3)
-}
-
-/// Normalises `[channels, batch, height, width]` per channel.
-fn normalize(bn: &BatchNorm, x: Tensor<4>, pass: Pass) -> Tensor<4> {
-    let dims = x.dims();
-    let [channels, batch, height, width] = dims;
-    bn.forward(x.reshape([1, channels, batch * height * width]), pass)
-        .reshape(dims)
 }
 
 /// Bottleneck block; halves the size by average pooling after its 3x3 convolution, never by a stride.
@@ -198,11 +191,11 @@ impl Bottleneck {
         let pool = |x| if self.stride > 1 { halve(x) } else { x };
         let shortcut = match &self.downsample {
             None => x.clone(),
-            Some(Downsample { conv, bn }) => normalize(bn, conv.forward(pool(x.clone())), pass),
+            Some(Downsample { conv, bn }) => bn.forward(conv.forward(pool(x.clone())), Then::Nothing, pass),
         };
-        let x = relu(normalize(&self.bn1, self.conv1.forward(x), pass));
-        let x = relu(normalize(&self.bn2, self.conv2.forward(x), pass));
-        let x = normalize(&self.bn3, self.conv3.forward(pool(x)), pass);
-        relu(x + shortcut)
+        let x = self.bn1.forward(self.conv1.forward(x), Then::Relu, pass);
+        let x = self.bn2.forward(self.conv2.forward(x), Then::Relu, pass);
+        let x = self.conv3.forward(pool(x));
+        self.bn3.forward(x, Then::AddRelu(shortcut), pass)
     }
 }
