@@ -65,6 +65,7 @@ mod linear;
 mod listed;
 mod optim;
 pub mod plain;
+mod recompute;
 
 pub use activation::{ActivationKernels, gelu, quick_gelu};
 pub use attention::{AttentionKernel, AttentionPasses, Visibility, self_attention};
@@ -77,4 +78,5 @@ pub use linear::{LinearKernel, LinearPasses};
 pub use linear::{linear, linear_transposed};
 #[cfg(feature = "flex")]
 pub use optim::OptimKernels;
+pub use recompute::recomputed;
 pub use optim::{AdamWStep, Moments, adamw, moving_average};
