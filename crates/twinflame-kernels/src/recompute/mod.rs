@@ -12,6 +12,8 @@
 )]
 mod tape;
 
+use std::vec::IntoIter;
+
 use burn::backend::DispatchTensor;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
@@ -25,9 +27,9 @@ use tape::Recorded;
 /// Chen et al. 2016, <https://arxiv.org/abs/1604.06174>. Memory falls from all that the block keeps for its backward pass to its
 /// inputs, and time rises by a forward pass.
 ///
-/// Output and gradients are those of `forward(block, inputs)`, to the last bit where a backend computes the same twice. Only the
-/// order of a sum may differ: of the gradients of a parameter that `forward` uses three times or more, and of a tensor that is
-/// two of the inputs.
+/// Output and gradients are those of `forward(block, inputs)`, to the last bit where a backend computes the same twice. Only a
+/// tensor that is two of the inputs, or a parameter that several blocks share and use more than once each, may have its gradients
+/// added up in another order.
 ///
 /// Where neither an input nor a parameter is tracked, or on a backend that the crate has no feature for, this is
 /// `forward(block, inputs)`.
@@ -64,8 +66,8 @@ where
         let block = block.clone().map(&mut OnTape::constant());
         forward(&block, inputs.clone().map(Tensor::from_inner)).without_autodiff()
     };
-    let again = move || {
-        let mut on_tape = OnTape::leaves(flags);
+    let again = move |depths| {
+        let mut on_tape = OnTape::leaves(flags, depths);
         let inputs = inputs.map(|input| on_tape.lift(input));
         let block = block.map(&mut on_tape);
         Recorded {
@@ -110,20 +112,22 @@ impl ModuleMapper for WithoutTape {
 
 /// Puts tensors on a new tape: as leaves that get a gradient, or as constants.
 struct OnTape {
-    flags: std::vec::IntoIter<bool>,
+    flags: IntoIter<bool>,
+    depths: IntoIter<usize>,
     /// Those that get a gradient.
     leaves: Vec<DispatchTensor>,
 }
 
 impl OnTape {
     fn constant() -> Self {
-        Self::leaves(Vec::new())
+        Self::leaves(Vec::new(), Vec::new())
     }
 
-    /// Those with a true flag become leaves, in the order in which they come.
-    fn leaves(flags: Vec<bool>) -> Self {
+    /// Those with a true flag become leaves, in the order in which they come, each with its depth.
+    fn leaves(flags: Vec<bool>, depths: Vec<usize>) -> Self {
         Self {
             flags: flags.into_iter(),
+            depths: depths.into_iter(),
             leaves: Vec::new(),
         }
     }
@@ -133,9 +137,9 @@ impl OnTape {
         if !self.flags.next().unwrap_or(false) {
             return tensor;
         }
-        let tensor = tensor.require_grad();
-        self.leaves.push(tensor.clone().into_dispatch());
-        tensor
+        let leaf = tensor.require_grad().into_dispatch();
+        self.leaves.push(leaf.clone());
+        Tensor::from_dispatch(tape::deepened(leaf, self.depths.next().unwrap_or(0)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::{self, Debug, Formatter};
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
     grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
+    ops::{Backward, Ops, OpsKind, unary},
 };
 use burn::backend::{
     Autodiff, AutodiffBackend, Backend, BackendTensor, DispatchAutodiffContext, DispatchKindConversion, DispatchTensor,
@@ -21,8 +21,8 @@ pub(super) struct Recorded {
     pub(super) leaves: Vec<DispatchTensor>,
 }
 
-/// Computes a block on a tape of its own.
-pub(super) type Again = Box<dyn FnOnce() -> Recorded + Send>;
+/// Computes a block on a tape of its own, in which the leaves are as deep as these numbers say.
+pub(super) type Again = Box<dyn FnOnce(Vec<usize>) -> Recorded + Send>;
 
 /// Puts an output on the tape of its parents; `again` says what it is made of when the backward pass gets there.
 ///
@@ -42,6 +42,31 @@ pub(super) fn record(parents: Vec<DispatchTensor>, output: DispatchTensor, again
     }
 }
 
+/// The same tensor, so many steps deeper in its tape.
+///
+/// burn goes back through a tape by depth, and adds the gradients of a tensor up in that order. So a block's tape has to begin as
+/// deep as the block is: what is done to its input comes before what is done to a parameter alone, such as a reshape, and a sum
+/// of three gradients is rounded as it would be without recomputation.
+///
+/// # Panics
+///
+/// As [`record`].
+pub(super) fn deepened(tensor: DispatchTensor, steps: usize) -> DispatchTensor {
+    let DispatchTensorKind::Autodiff(kind) = &tensor.kind else {
+        return tensor;
+    };
+    match &**kind {
+        #[cfg(feature = "flex")]
+        DispatchTensorKind::Flex(_) => deepened_on::<burn::backend::Flex>(tensor, steps),
+        #[cfg(feature = "ndarray")]
+        DispatchTensorKind::NdArray(_) => deepened_on::<burn::backend::NdArray>(tensor, steps),
+        #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+        DispatchTensorKind::Cube(_) => deepened_on::<burn::backend::Cube>(tensor, steps),
+        #[allow(unreachable_patterns, reason = "burn may have more backends compiled in, or none")]
+        other => panic!("no block is recomputed on the backend of {other:?}"),
+    }
+}
+
 fn record_on<B: Backend>(parents: Vec<DispatchTensor>, output: DispatchTensor, again: Again) -> DispatchTensor
 where
     DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
@@ -55,7 +80,8 @@ where
         33..=64 => put::<B, 64>(&parents, output, again),
         tracked => panic!("a block of {tracked} tracked tensors: at most 64 can be recomputed together"),
     };
-    let mut output = <DispatchTensor as DispatchKindConversion<Autodiff<B>>>::from_backend(BackendTensor::Float(output));
+    let mut output =
+        <DispatchTensor as DispatchKindConversion<Autodiff<B>>>::from_backend(BackendTensor::Float(output));
     output.autodiff = context;
     output
 }
@@ -95,7 +121,8 @@ where
 
     fn backward(self, ops: Ops<(), N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let Recorded { output, leaves } = (self.0)();
+        let depths = ops.parents.iter().flatten().map(|parent| parent.order).collect();
+        let Recorded { output, leaves } = (self.0)(depths);
         let output = on_tape::<B>(output);
         if !output.is_tracked() {
             return;
@@ -107,6 +134,29 @@ where
                 grads.register::<B>(parent.id, grad);
             }
         }
+    }
+}
+
+fn deepened_on<B: Backend>(tensor: DispatchTensor, steps: usize) -> DispatchTensor
+where
+    DispatchTensor: DispatchKindConversion<Autodiff<B>>,
+{
+    let deep = (0..steps).fold(on_tape::<B>(tensor), |tensor, _| {
+        let prepared = Backward::<B, 1>::prepare::<NoCheckpointing>(Relay, [tensor.node()]).compute_bound();
+        prepared.stateless(tensor.into_primitive())
+    });
+    <DispatchTensor as DispatchKindConversion<Autodiff<B>>>::from_backend(BackendTensor::Float(deep))
+}
+
+/// Hands the gradient on.
+#[derive(Debug)]
+struct Relay;
+
+impl<B: Backend> Backward<B, 1> for Relay {
+    type State = ();
+
+    fn backward(self, ops: Ops<(), 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| grad);
     }
 }
 

@@ -14,8 +14,8 @@ use burn::{
 
 pub use embeddings::BertEmbeddings;
 pub(crate) use embeddings::TOKEN_TYPES;
-pub(crate) use layer::max_layers;
 use layer::LayerPass;
+pub(crate) use layer::max_layers;
 pub use layer::{BertAttention, BertLayer};
 pub use mlm_head::MlmHead;
 pub use readout::Readout;

@@ -14,9 +14,7 @@ use twinflame_model::{
     weights::{LoadReport, WeightsError, transfer},
 };
 
-use super::super::{
-    Embeddings, ShownMetrics, StepOutput, TaskError, clip_task::update_value, config::recompute,
-};
+use super::super::{Embeddings, ShownMetrics, StepOutput, TaskError, clip_task::update_value, config::recompute};
 use super::{
     AlbefScore, AlbefTaskConfig,
     inputs::{PaddedTexts, Purpose},
