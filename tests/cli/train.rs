@@ -255,7 +255,10 @@ fn mistakes_in_a_recipe() {
       because: No such file or directory (os error 2)
     ");
     assert_snapshot!(folder.failure(&["train", "tiny", "--set", "run.num_stpes=5"]), @"error: --set run.num_stpes=5: run.num_stpes: unknown field `num_stpes`, expected one of `num_epochs`, `num_steps`, `valid_every_epochs`, `save_every_epochs`, `save_every_steps`, `save_every_minutes`, `keep_last`, `log_every_steps`, `best`, `stop_after_validations`; did you mean `num_steps`?");
-    assert_snapshot!(folder.failure(&["train", "tiny", "--set", "task.recompute=1"]), @"");
+    assert_snapshot!(folder.failure(&["train", "tiny", "--set", "task.recompute=1"]), @r"
+    error: tiny, line 38: task: recompute must be true or false: invalid type: integer `1`, expected a boolean
+      38 | [task]
+    ");
     folder.write(
         "mine.toml",
         folder

@@ -1,4 +1,4 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use thiserror::Error;
 use twinflame_model::Recompute;
 use twinflame_model::loss::{ClipLoss, ContrastiveLoss, SigLipLoss};
@@ -40,6 +40,7 @@ pub struct ClipTaskConfig {
     /// Whether the backward pass computes every transformer block again, in place of keeping its activations. Default: false.
     /// Losses and gradients are the same; memory falls for about a third more computation. A ResNet and a CBOW have no such
     /// blocks and keep theirs.
+    #[serde(deserialize_with = "read_recompute")]
     pub recompute: bool,
 }
 
@@ -148,6 +149,12 @@ impl ClipTaskConfig {
         }
         require_norm(self.max_grad_norm)
     }
+}
+
+/// Reads `recompute`; of a section with a `kind`, serde's own error names no key.
+pub(super) fn read_recompute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    bool::deserialize(deserializer)
+        .map_err(|error| D::Error::custom(format!("recompute must be true or false: {error}")))
 }
 
 /// What a model is told that `recompute` says.

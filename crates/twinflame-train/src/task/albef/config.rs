@@ -3,7 +3,7 @@ use twinflame_model::{albef::TEMP_RANGE, loss::albef::HardNegatives};
 
 use super::super::{
     TargetKind, TaskError,
-    config::{require, require_norm},
+    config::{read_recompute, require, require_norm},
 };
 use crate::precision::Precision;
 
@@ -57,6 +57,7 @@ pub struct AlbefTaskConfig {
     pub precision: Precision,
     /// Whether the backward pass computes every transformer block again, in place of keeping its activations. Default: false.
     /// Losses and gradients are the same; memory falls for about a fifth more computation.
+    #[serde(deserialize_with = "read_recompute")]
     pub recompute: bool,
 }
 
