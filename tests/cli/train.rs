@@ -255,6 +255,10 @@ fn mistakes_in_a_recipe() {
       because: No such file or directory (os error 2)
     ");
     assert_snapshot!(folder.failure(&["train", "tiny", "--set", "run.num_stpes=5"]), @"error: --set run.num_stpes=5: run.num_stpes: unknown field `num_stpes`, expected one of `num_epochs`, `num_steps`, `valid_every_epochs`, `save_every_epochs`, `save_every_steps`, `save_every_minutes`, `keep_last`, `log_every_steps`, `best`, `stop_after_validations`; did you mean `num_steps`?");
+    assert_snapshot!(folder.failure(&["train", "tiny", "--set", "task.recompute=1"]), @r"
+    error: tiny, line 38: task: recompute must be true or false: invalid type: integer `1`, expected a boolean
+      38 | [task]
+    ");
     folder.write(
         "mine.toml",
         folder
@@ -262,7 +266,7 @@ fn mistakes_in_a_recipe() {
             .replace("ema_decay = 0.9", "ema = 0.9"),
     );
     assert_snapshot!(folder.failure(&["train", "mine.toml"]), @r"
-    error: mine.toml, line 42: task.ema: unknown field `ema`, expected one of `loss`, `targets`, `micro_batch_size`, `ema_decay`, `max_grad_norm`, `precision`; did you mean `ema_decay`?
+    error: mine.toml, line 42: task.ema: unknown field `ema`, expected one of `loss`, `targets`, `micro_batch_size`, `ema_decay`, `max_grad_norm`, `precision`, `recompute`; did you mean `ema_decay`?
       42 | ema = 0.9
     ");
 }
@@ -286,7 +290,7 @@ fn mistakes_in_a_recipe_of_albef() {
         recipe.replace("kind = \"albef\"", "kind = \"albef\"\nmomentun = 0.9"),
     );
     assert_snapshot!(folder.failure(&["train", "key.toml"]), @r"
-    error: key.toml, line 48: task.momentun: unknown field `momentun`, expected one of `itc_weight`, `itm_weight`, `mlm_weight`, `targets`, `hard_negatives`, `hard_negatives_ramp_epochs`, `hard_negatives_share`, `alpha`, `alpha_ramp_epochs`, `momentum`, `momentum_per`, `momentum_batch_size`, `mlm_probability`, `clamp_temp`, `temp_range`, `max_grad_norm`, `precision`; did you mean `momentum`?
+    error: key.toml, line 48: task.momentun: unknown field `momentun`, expected one of `itc_weight`, `itm_weight`, `mlm_weight`, `targets`, `hard_negatives`, `hard_negatives_ramp_epochs`, `hard_negatives_share`, `alpha`, `alpha_ramp_epochs`, `momentum`, `momentum_per`, `momentum_batch_size`, `mlm_probability`, `clamp_temp`, `temp_range`, `max_grad_norm`, `precision`, `recompute`; did you mean `momentum`?
       48 | momentun = 0.9
     ");
     assert_snapshot!(folder.failure(&["train", "tiny-albef", "--set=model.mlm_head=false"]), @r"

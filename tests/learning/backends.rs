@@ -27,16 +27,18 @@ const ALBEF: [f64; 20] = [
 
 #[test]
 fn the_first_20_losses_agree_on_every_backend() {
-    assert_losses("tiny", "task.micro_batch_size=16", CLIP);
+    assert_losses("tiny", &["task.micro_batch_size=16"], CLIP);
+    assert_losses("tiny", &["task.micro_batch_size=16", "task.recompute=true"], CLIP);
 }
 
 #[test]
 fn the_first_20_losses_of_albef_agree_on_every_backend() {
-    assert_losses("tiny-albef", "model.dropout=0.1", ALBEF);
+    assert_losses("tiny-albef", &["model.dropout=0.1"], ALBEF);
+    assert_losses("tiny-albef", &["model.dropout=0.1", "task.recompute=true"], ALBEF);
 }
 
 /// Trains 20 steps at a constant rate.
-fn assert_losses(name: &str, set: &str, expected: [f64; 20]) {
+fn assert_losses(name: &str, set: &[&str], expected: [f64; 20]) {
     let constant = [
         "loader.batch_size=16",
         "loader.batches_per_epoch=20",
@@ -45,7 +47,7 @@ fn assert_losses(name: &str, set: &str, expected: [f64; 20]) {
         "optim.warmup_fraction=0.0",
         "run.num_steps=20",
     ];
-    let mut recipe = recipe(name, &[&constant[..], &[set]].concat());
+    let mut recipe = recipe(name, &[&constant[..], set].concat());
     recipe.recipe.data.valid = None;
     let parent = TempDir::new().unwrap();
     let done = run::train(&recipe, &device(), &options(&parent)).unwrap();
@@ -59,6 +61,6 @@ fn assert_losses(name: &str, set: &str, expected: [f64; 20]) {
         .zip(expected)
         .map(|(loss, expected)| (loss - expected).abs() / expected);
     let worst = differences.fold(0.0, f64::max);
-    println!("{name}: worst relative difference {worst:.1e} of {losses:.5?}");
+    println!("{name}, {set:?}: worst relative difference {worst:.1e} of {losses:.5?}");
     assert!(worst < TOLERANCE, "{name}: {losses:?} differ by {worst:.1e}");
 }

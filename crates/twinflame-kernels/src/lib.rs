@@ -38,6 +38,8 @@
 //! | [`embedding`] | threads | burn's | burn's | burn's |
 //! | [`adamw`], [`moving_average`] | one pass, in place | plain | plain | plain |
 //!
+//! [`recomputed`] is no kernel: it runs a module with its inputs as one step of the tape, which keeps no more than them.
+//!
 //! [`plain`] has a twin of each function that burn does not have itself, written with burn's operations only. The tests compare
 //! with that or with burn's, in f64.
 //!
@@ -68,6 +70,7 @@ mod linear;
 mod listed;
 mod optim;
 pub mod plain;
+mod recompute;
 
 pub use activation::{ActivationKernels, gelu, quick_gelu};
 pub use attention::{AttentionKernel, AttentionPasses, Visibility, self_attention};
@@ -86,3 +89,4 @@ pub use linear::{linear, linear_transposed, matmul};
 #[cfg(feature = "flex")]
 pub use optim::OptimKernels;
 pub use optim::{AdamWStep, Moments, adamw, moving_average};
+pub use recompute::recomputed;

@@ -6,7 +6,7 @@ use burn::{
 };
 
 use crate::{
-    Pass,
+    Pass, Recompute,
     config::{ClipConfig, Layers, TextKind},
     image::{ImageEncoder, ImageInput, ModifiedResNet, Vit},
     init::{Init, Values},
@@ -101,6 +101,18 @@ impl Clip {
             logit_scale: self.logit_scale.val(),
             logit_bias: self.logit_bias.as_ref().map(|bias| bias.val()),
         }
+    }
+
+    /// The same model, of whose transformer blocks training keeps what `recompute` says. A ResNet and a CBOW have none.
+    #[must_use]
+    pub fn with_recompute(mut self, recompute: Recompute) -> Self {
+        if let ImageEncoder::Vit(vit) = &mut self.image_encoder {
+            vit.recompute = recompute;
+        }
+        if let TextEncoder::Transformer(transformer) = &mut self.text_encoder {
+            transformer.recompute = recompute;
+        }
+        self
     }
 
     /// Patches per image, from which [`ImageInput::keep_patches`] chooses; `None` for a ResNet.

@@ -46,6 +46,7 @@ mod linear;
 mod model;
 mod one_hot;
 mod presets;
+mod recompute;
 mod running_stat;
 
 pub use activation::Activation;
@@ -62,5 +63,6 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use model::{Model, ModelConfig};
 pub use presets::{Preset, presets};
+pub use recompute::Recompute;
 pub use running_stat::RunningStat;
 pub use text::TextEncoder;

@@ -7,7 +7,7 @@ use burn::{
 
 use super::AlbefConfig;
 use crate::{
-    ImageInput, Linear,
+    ImageInput, Linear, Recompute,
     clip::normalize,
     dropout::Dropout,
     image::Vit,
@@ -50,6 +50,14 @@ impl Albef {
             itm_head: torch_linear(&init, "itm_head", [config.text_cfg.width, 2]),
             temp: init.param("temp", [1], Values::Constant(config.init_temp)),
         }
+    }
+
+    /// The same model, of whose transformer blocks training keeps what `recompute` says.
+    #[must_use]
+    pub fn with_recompute(mut self, recompute: Recompute) -> Self {
+        self.encoders.image_encoder.recompute = recompute;
+        self.encoders.text_encoder.recompute = recompute;
+        self
     }
 
     /// Whether texts and images match, from fused states.

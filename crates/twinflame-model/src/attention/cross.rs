@@ -40,6 +40,16 @@ pub struct KeysValues {
 }
 
 impl KeysValues {
+    /// Keys and values, of one shape.
+    pub(crate) fn from_parts([keys, values]: [Tensor<3>; 2]) -> Self {
+        Self { keys, values }
+    }
+
+    /// Keys and values.
+    pub(crate) fn into_parts(self) -> [Tensor<3>; 2] {
+        [self.keys, self.values]
+    }
+
     /// Those of some samples, in this order; a sample may come several times.
     ///
     /// # Shapes

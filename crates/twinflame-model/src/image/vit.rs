@@ -7,7 +7,7 @@ use burn::{
 
 use super::ImageInput;
 use crate::{
-    BlockOutput, LayerNorm, Linear,
+    BlockOutput, LayerNorm, Linear, Recompute,
     activation::Activation,
     attention::Visibility,
     block::{BlockConfig, BlockValues, ResidualBlock},
@@ -40,6 +40,9 @@ pub struct Vit {
     pub proj: Option<Linear>,
     /// Side of a patch in pixels.
     pub patch_size: usize,
+    /// What a training step keeps of the blocks.
+    #[module(skip)]
+    pub recompute: Recompute,
 }
 
 /// What the normalisations of ALBEF's image encoder add to the variance.
@@ -126,6 +129,7 @@ impl Vit {
             ln_post: init.layer_norm(width, kind.norm_epsilon),
             proj: None,
             patch_size,
+            recompute: Recompute::Nothing,
         }
     }
 
@@ -153,9 +157,10 @@ impl Vit {
             None => class_token(x),
             Some((last, blocks)) => {
                 for block in blocks {
-                    x = block.forward(x, Visibility::All);
+                    x = self.run(block, x);
                 }
-                last.forward_one(x, class_token, None)
+                self.recompute
+                    .run(last, [x], |last, [x]| last.forward_one(x, class_token, None))
             }
         };
         self.ln_post.forward(class)
@@ -167,7 +172,7 @@ impl Vit {
     /// If the image has another size than the position table was made for.
     pub fn forward_tokens(&self, input: ImageInput) -> Tensor<3> {
         let x = self.embed(input);
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x, Visibility::All));
+        let x = self.blocks.iter().fold(x, |x, block| self.run(block, x));
         self.ln_post.forward(x)
     }
 
@@ -187,6 +192,11 @@ impl Vit {
         let x = self.ln_post.forward(x);
         outputs.push(BlockOutput::new("ln_post", x.clone()));
         (self.project(class_token(x)), outputs)
+    }
+
+    fn run(&self, block: &ResidualBlock, x: Tensor<3>) -> Tensor<3> {
+        self.recompute
+            .run(block, [x], |block, [x]| block.forward(x, Visibility::All))
     }
 
     fn project(&self, class: Tensor<2>) -> Tensor<2> {

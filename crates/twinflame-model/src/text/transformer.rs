@@ -9,7 +9,7 @@ use twinflame_kernels::embedding;
 
 use super::pool::{end_of_text, positions};
 use crate::{
-    BlockOutput, LayerNorm, Linear,
+    BlockOutput, LayerNorm, Linear, Recompute,
     activation::Activation,
     attention::Visibility,
     block::{BlockConfig, BlockStd, BlockValues, ResidualBlock},
@@ -41,6 +41,9 @@ pub struct TextTransformer {
     /// Which token is read out.
     #[module(skip)]
     pub pool: TextPool,
+    /// What a training step keeps of the blocks.
+    #[module(skip)]
+    pub recompute: Recompute,
 }
 
 impl TextTransformer {
@@ -76,6 +79,7 @@ impl TextTransformer {
                 None,
             ),
             pool: config.pool,
+            recompute: Recompute::Nothing,
         }
     }
 
@@ -86,18 +90,21 @@ impl TextTransformer {
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<2> {
         let end = end_of_text(&tokens, self.pool);
         let mut x = self.embed(tokens.clone());
-        let pick = |x| pick_rows(x, end.clone());
         let x = match self.blocks.split_last() {
-            None => pick(x),
+            None => pick_rows(x, end),
             Some((last, blocks)) => {
                 for block in blocks {
-                    x = block.forward(x, Visibility::Causal);
+                    x = self
+                        .recompute
+                        .run(block, [x], |block, [x]| block.forward(x, Visibility::Causal));
                 }
                 let [batch, context, _] = x.dims();
                 let later = positions(&tokens).greater(end.clone().expand([batch, context]));
                 let bias =
                     Tensor::<2>::zeros([batch, context], (&x.device(), x.dtype())).mask_fill(later, f32::NEG_INFINITY);
-                last.forward_one(x, pick, Some(bias))
+                self.recompute.run(last, [x], move |last, [x]| {
+                    last.forward_one(x, |x| pick_rows(x, end.clone()), Some(bias.clone()))
+                })
             }
         };
         self.text_projection.forward(self.ln_final.forward(x))

@@ -17,6 +17,7 @@ use twinflame_model::{
 
 use super::{
     ClipTaskConfig, DeviceBatch, Embeddings, ShownMetrics, StepInputs, StepOutput, TargetKind, TaskError,
+    config::recompute,
     upload::{HostInputs, upload_ids},
 };
 use crate::{
@@ -84,6 +85,7 @@ impl ClipTask {
             return Err(TaskError::MissingLogitBias);
         }
         config.precision.check(&model.logit_scale.val().device())?;
+        let model = model.with_recompute(recompute(config.recompute));
         let ema = config.ema_decay.map(|_| averaged_copy(&model));
         let settings = Settings {
             config,

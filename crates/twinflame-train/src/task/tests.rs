@@ -1,5 +1,7 @@
 //! The step on host batches: micro-batches, patch dropout, statistics, averages, precision.
 
+mod recompute;
+
 use burn::{
     module::{Module, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,

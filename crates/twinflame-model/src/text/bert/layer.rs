@@ -1,6 +1,6 @@
 use burn::{module::Module, tensor::Tensor};
 
-use super::NORM_EPSILON;
+use super::{NORM_EPSILON, Readout};
 use crate::{
     Activation, LayerNorm,
     albef::BertConfig,
@@ -33,6 +33,14 @@ pub struct BertAttention {
     pub attn: CrossAttention,
     /// After the sum.
     pub norm: LayerNorm,
+}
+
+/// What a pass hands to a layer beside the tokens.
+#[derive(Clone, Debug)]
+pub(super) struct LayerPass {
+    pub(super) padding: PaddingMask,
+    pub(super) readout: Readout,
+    pub(super) dropout: Option<Dropout>,
 }
 
 /// Number of the place after the embeddings that drops something.
@@ -98,23 +106,19 @@ impl BertLayer {
         }
     }
 
-    /// The layer's output for `queries`, which are among the tokens `x`.
+    /// The layer's output for the tokens that are read.
     ///
     /// # Shapes
-    /// - queries, output: `[batch, queries, width]`
     /// - x: `[batch, tokens, width]`
-    pub(super) fn forward(
-        &self,
-        queries: Tensor<3>,
-        x: Tensor<3>,
-        padding: &PaddingMask,
-        image: Option<&KeysValues>,
-        dropout: Option<&Dropout>,
-    ) -> Tensor<3> {
+    /// - output: `[batch, kept, width]`
+    pub(super) fn forward(&self, x: Tensor<3>, image: Option<&KeysValues>, pass: &LayerPass) -> Tensor<3> {
+        let dropout = pass.dropout.as_ref();
+        let queries = pass.readout.pick(x.clone());
         let text = self.attention.keys_values(x);
+        let padding = Hidden::Padding(&pass.padding);
         let mut x = self
             .attention
-            .forward(queries, &text, Hidden::Padding(padding), dropout, self.first_site);
+            .forward(queries, &text, padding, dropout, self.first_site);
         if let (Some(cross), Some(image)) = (&self.cross_attention, image) {
             x = cross.forward(x, image, Hidden::Nothing, dropout, self.first_site + 2);
         }

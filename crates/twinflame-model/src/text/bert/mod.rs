@@ -14,12 +14,14 @@ use burn::{
 
 pub use embeddings::BertEmbeddings;
 pub(crate) use embeddings::TOKEN_TYPES;
+use layer::LayerPass;
 pub(crate) use layer::max_layers;
 pub use layer::{BertAttention, BertLayer};
 pub use mlm_head::MlmHead;
 pub use readout::Readout;
 
 use crate::{
+    Recompute,
     albef::BertConfig,
     attention::{KeysValues, PaddingMask},
     dropout::{Dropout, drop_at},
@@ -51,6 +53,9 @@ pub struct Bert {
     pub mlm_head: Option<MlmHead>,
     /// First layer of the fusion encoder.
     pub fusion_layer: usize,
+    /// What a training step keeps of the layers.
+    #[module(skip)]
+    pub recompute: Recompute,
 }
 
 /// Keys and values of image tokens for every fusion layer.
@@ -97,6 +102,7 @@ impl Bert {
                 .mlm_head
                 .then(|| MlmHead::new(&init.at("mlm_head"), config.width, config.vocab_size, values)),
             fusion_layer: config.text_layers,
+            recompute: Recompute::Nothing,
         }
     }
 
@@ -198,18 +204,37 @@ impl Bert {
     ) -> Tensor<3> {
         let [batch, tokens, _] = x.dims();
         assert_shape!(mask_pad, [batch, tokens]);
-        let padding = PaddingMask::new(mask_pad, x.dtype().into());
+        let every = LayerPass {
+            padding: PaddingMask::new(mask_pad, x.dtype().into()),
+            readout: Readout::All,
+            dropout: dropout.cloned(),
+        };
+        let last = LayerPass {
+            readout: readout.clone(),
+            ..every.clone()
+        };
         let mut memories = images.into_iter().flat_map(|images| &images.layers);
         let layers = &self.layers[layers];
         for (index, layer) in layers.iter().enumerate() {
             let memory = layer.cross_attention.as_ref().and_then(|_| memories.next());
-            let queries = if index + 1 == layers.len() {
-                readout.pick(x.clone())
-            } else {
-                x.clone()
-            };
-            x = layer.forward(queries, x, &padding, memory, dropout);
+            let pass = if index + 1 == layers.len() { &last } else { &every };
+            x = self.run_layer(layer, x, memory, pass.clone());
         }
         x
+    }
+
+    fn run_layer(&self, layer: &BertLayer, x: Tensor<3>, memory: Option<&KeysValues>, pass: LayerPass) -> Tensor<3> {
+        match memory {
+            None => self
+                .recompute
+                .run(layer, [x], move |layer, [x]| layer.forward(x, None, &pass)),
+            Some(memory) => {
+                let [keys, values] = memory.clone().into_parts();
+                self.recompute
+                    .run(layer, [keys, values, x], move |layer, [keys, values, x]| {
+                        layer.forward(x, Some(&KeysValues::from_parts([keys, values])), &pass)
+                    })
+            }
+        }
     }
 }

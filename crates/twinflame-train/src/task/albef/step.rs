@@ -14,7 +14,7 @@ use twinflame_model::{
     weights::{LoadReport, WeightsError, transfer},
 };
 
-use super::super::{Embeddings, ShownMetrics, StepOutput, TaskError, clip_task::update_value};
+use super::super::{Embeddings, ShownMetrics, StepOutput, TaskError, clip_task::update_value, config::recompute};
 use super::{
     AlbefScore, AlbefTaskConfig,
     inputs::{PaddedTexts, Purpose},
@@ -88,6 +88,7 @@ impl AlbefTask {
             return Err(TaskError::MissingMlmHead);
         }
         config.precision.check(&model.temp.val().device())?;
+        let model = model.with_recompute(recompute(config.recompute));
         let task = Self {
             momentum: averaged_copy(&model.encoders),
             model,

@@ -1,5 +1,6 @@
 //! The step on host batches: who learns from whom, the queue, losses by themselves, dropout, precision.
 
+mod recompute;
 mod setup;
 
 use burn::{

@@ -33,6 +33,9 @@ pub(super) struct BenchArgs {
     /// Float type of the towers: f32, bf16 or f16
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = parse_precision)]
     precision: Precision,
+    /// Compute every transformer block again in the backward pass, in place of keeping its activations
+    #[arg(long)]
+    recompute: bool,
     /// Print one JSON object in place of the table
     #[arg(long)]
     json: bool,
@@ -54,6 +57,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         micro_batch_size: args.micro_batch_size.map(|size| size as usize),
         steps: args.steps as usize,
         precision: args.precision,
+        recompute: args.recompute,
     };
     let measured = Measurement::take(&workload, &selected.device)?;
     let report = report::Report::new(&args.model, &selected, &workload, &measured);

@@ -17,6 +17,7 @@ pub(super) struct Report {
     device: String,
     device_description: String,
     precision: &'static str,
+    recompute: bool,
     batch_size: usize,
     micro_batch_size: Option<usize>,
     steps: usize,
@@ -53,6 +54,7 @@ impl Report {
             device: selected.id.clone(),
             device_description: selected.description.clone(),
             precision: workload.precision.name(),
+            recompute: workload.recompute,
             batch_size: workload.batch_size,
             micro_batch_size: workload.micro_batch_size,
             steps: workload.steps,
@@ -78,13 +80,14 @@ impl Report {
     /// The report for a reader on a terminal.
     pub(super) fn table(&self) -> String {
         let mut text = format!(
-            "{}, batch {}{}, {}, {}: median of {} steps\n",
+            "{}, batch {}{}, {}{}, {}: median of {} steps\n",
             self.model,
             self.batch_size,
             self.micro_batch_size
                 .map(|size| format!(" by {size}"))
                 .unwrap_or_default(),
             self.precision,
+            if self.recompute { ", recompute" } else { "" },
             self.device,
             self.steps,
         );

@@ -23,6 +23,7 @@ pub(super) struct Workload {
     pub(super) micro_batch_size: Option<usize>,
     pub(super) steps: usize,
     pub(super) precision: Precision,
+    pub(super) recompute: bool,
 }
 
 impl Workload {
@@ -35,10 +36,12 @@ impl Workload {
             micro_batch_size: None,
             steps: 1,
             precision: Precision::F32,
+            recompute: false,
         }
     }
 
-    /// Floating-point operations of a training step: its forward passes and, counted as twice that, its backward passes.
+    /// Floating-point operations of a training step: its forward passes and, counted as twice that, its backward passes. What is
+    /// recomputed is not counted.
     pub(super) fn step_flops(&self) -> f64 {
         let pair = match &self.config {
             ModelConfig::Clip(config) => 3 * config.flops().total,
@@ -58,6 +61,7 @@ impl Workload {
         let task = ClipTaskConfig {
             micro_batch_size: self.micro_batch_size,
             precision: self.precision,
+            recompute: self.recompute,
             ..ClipTaskConfig::default()
         };
         let patch_dropout = config.vision_cfg.patch_dropout;
@@ -73,6 +77,7 @@ impl Workload {
         let task = AlbefTaskConfig {
             alpha_ramp_epochs: 0.0,
             precision: self.precision,
+            recompute: self.recompute,
             ..AlbefTaskConfig::default()
         };
         let dropout = config.text_cfg.dropout;
@@ -178,6 +183,7 @@ mod tests {
             micro_batch_size: None,
             steps: 1,
             precision: Precision::F32,
+            recompute: false,
         }
     }
 
