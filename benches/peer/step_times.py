@@ -162,7 +162,10 @@ def compare(peer: dict, path: str) -> dict:
     for key in ("model", "batch_size", "precision"):
         if str(ours.get(key)).lower() != str(peer[key]).lower():
             raise SystemExit(f"{path}: {key} is {ours.get(key)!r}, but this run measured {peer[key]!r}")
-    names = [f"{part}_{suffix}" for suffix in ("ms", "cpu_ms") for part in TIMES] + ["peak_memory_bytes"]
+    # On a processor PyTorch's inputs are where they are used: there is no upload to compare with. On a GPU Twinflame tells what is reserved.
+    times = [part for part in TIMES if part != "data" or peer["device"] != "cpu"]
+    names = [f"{part}_{suffix}" for suffix in ("ms", "cpu_ms") for part in times] + ["peak_memory_bytes"]
+    peer = {**peer, "peak_memory_bytes": peer.get("peak_reserved_bytes", peer["peak_memory_bytes"])}
     shared = [name for name in names if ours.get(name) and peer[name]]
     if "step_ms" not in shared:
         raise SystemExit(f"{path}: no step_ms; expected the output of `twinflame bench --json`")
