@@ -147,7 +147,7 @@ def turns(part: dict, processes: list, peaks) -> str:
     remark = " ".join([*crowded, *absent, *(["Rounds are of several sessions."] if several else [])])
     commands = {process["participant"]: spoken(process["command"], process["environment"]) for process in processes}
     title = f"### {part['model']}, {part['precision']}, batch {part.get('batch_size', '–')}" + ("" if part["state"] == "done" else f" ({part['state']})")
-    body = table(header, rows, 1) if rows else f"Nothing yet: {part.get('waits_for') or part.get('cut') or part['state']}."
+    body = table(header, rows, 1) if rows else f"Nothing: {part.get('cut') or part.get('last_lines', [part['state']])[0]}."
     return "\n\n".join(filter(None, [title, body, remark, commands and console(list(commands.values()))]))
 
 

@@ -276,8 +276,13 @@ class WholeRun(unittest.TestCase):
         self.assertIn("| open_clip f32, TF32 off | 5.0 | 5.0 | 3,200.0 | 1.0 | 2 / 3 | 200.00 | 298.5 % | 2.00 |", text)
         self.assertIn("| open_clip f32, TF32 on | 5.0 | 5.0 | 3,200.0 | 1.0 | 2 / 3 | 200.00 | 40.4 % | 2.00 |", text)
         # bf16 fits on no device of this binary: there is no batch to compare on.
-        self.assertEqual(record["parts"]["turns vit-b-32 bf16"]["state"], "open")
-        self.assertIn("Nothing yet: no batch is known that fits a device.", text)
+        self.assertEqual(record["parts"]["turns vit-b-32 bf16"]["state"], "failed")
+        self.assertIn("Nothing: no batch fits on any device of the first build.", text)
+
+    def test_turns_wait_for_the_largest_batch(self):
+        _, record, text, _ = self.measure("--parts", "turns", "--python", self.folder / "python")
+        self.assertEqual({part["state"] for part in record["parts"].values()}, {"open"})
+        self.assertIn("Nothing: the largest batch of a device has to be known first.", text)
 
     def test_an_end_from_outside_leaves_a_record_and_no_process(self):
         sleeper = self.folder / "sleeper"

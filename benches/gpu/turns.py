@@ -31,13 +31,15 @@ def peer_command(options, part, batch_size: int, arguments: list) -> list:
             "--device", options.peer_device, "--precision", part.precision, "--threads", cpus(), *arguments]
 
 
+def searches(session, part) -> list:
+    """What is known of the largest batch on each device of the first build."""
+    build, known = session.options.builds[0], session.record.data["parts"]
+    return [known.get(Part("largest", part.model, part.precision, build, device).identifier, {}) for device in session.options.devices]
+
+
 def first_batch(session, part):
     """The largest power of two that fits on every device of the first build: the reference's ALBEF takes no other. `None` if none is known."""
-    build, sizes = session.options.builds[0], []
-    for device in session.options.devices:
-        own = Part("largest", part.model, part.precision, build, device)
-        sizes.append(session.record.data["parts"].get(own.identifier, {}).get("largest"))
-    sizes = [size for size in sizes if size]
+    sizes = [search["largest"] for search in searches(session, part) if search.get("largest")]
     return 1 << (min(sizes).bit_length() - 1) if sizes else None
 
 
@@ -62,9 +64,11 @@ def measure(session, part, figures):
     everyone = participants(session, part)
     batch_size = figures.get("batch_size") or first_batch(session, part)
     if batch_size is None:
-        figures["waits_for"] = "no batch is known that fits a device"
+        if all(search.get("state", "open") != "open" for search in searches(session, part)):
+            figures.update(state="failed", last_lines=["no batch fits on any device of the first build"])
+        else:
+            figures["cut"] = "the largest batch of a device has to be known first"
         return
-    figures.pop("waits_for", None)
     figures["batch_size"] = batch_size
     rounds, left_out = figures.setdefault("rounds", []), figures.setdefault("left_out", {})
     while len(rounds) < session.options.rounds or missing(rounds[-1], everyone, left_out):
