@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Times one pre-training step of salesforce/ALBEF in PyTorch, on the CPU, float32: its own model, losses, momentum
-update, queue and optimiser.
+"""Times one pre-training step of salesforce/ALBEF in PyTorch, by default on the CPU in float32: its own model, losses,
+momentum update, queue and optimiser.
 
     git clone https://github.com/salesforce/ALBEF
     pip install -r requirements-albef.txt
@@ -11,6 +11,10 @@ The shapes are those of its `configs/Pretrain.yaml`: images of 256 pixels (384 f
 and 25 tokens, the most that it reads, in every text; alpha is 0.4, its value after the first epoch. Weights and inputs
 are random; inputs are made outside the timed part. Momentum update and queue run in the middle of its forward pass; their
 time counts as the optimiser's, which is where Twinflame has them.
+
+`--device cuda` makes the GPU the default device of everything that it makes: it makes masks without naming one, and today's PyTorch
+does not combine tensors of two devices as the one it was written for did. Its batch has to divide the queue. The reference trains in
+f32; `--precision bf16` is this script's addition.
 
 None of its files is changed. `load` replaces at run time what one process without a network cannot have: pre-trained
 weights, tokenizer, `torch.distributed`; and decorators that today's transformers calls otherwise.
@@ -29,6 +33,7 @@ from step_times import StepClock, peak_bytes
 
 IMAGE_SIZES = {"albef-base": 256, "albef-base-384": 384}
 NUM_TOKENS = 25
+QUEUE_SIZE = 65_536
 VOCAB_SIZE = 30522
 # Of bert-base-uncased. Ordinary words follow.
 PAD_ID, CLS_ID, MASK_ID = 0, 101, 103
@@ -65,7 +70,7 @@ def build(reference: SimpleNamespace, options):
     config = {
         "bert_config": str(Path(options.albef, "configs", "config_bert.json")),
         "image_res": IMAGE_SIZES[options.model], "vision_width": 768, "embed_dim": 256, "temp": 0.07,
-        "mlm_probability": 0.15, "queue_size": 65536, "momentum": 0.995,
+        "mlm_probability": 0.15, "queue_size": QUEUE_SIZE, "momentum": 0.995,
     }
     tokenizer = SimpleNamespace(pad_token_id=PAD_ID, cls_token_id=CLS_ID, mask_token_id=MASK_ID)
     model = reference.Albef(config=config, text_encoder=None, tokenizer=tokenizer, init_deit=False)
@@ -89,7 +94,8 @@ def count_as_optimizer(clock: StepClock, method):
 
 
 def measure(options) -> dict:
-    torch = step_times.use_threads(options.threads)
+    torch = step_times.load_torch(options)
+    torch.set_default_device(options.device)
     reference = load(options.albef)
     import timm
     import transformers
@@ -99,32 +105,33 @@ def measure(options) -> dict:
     settings = SimpleNamespace(opt="adamW", lr=1e-4, weight_decay=0.02)
     optimizer = reference.create_optimizer(settings, model)
     size = IMAGE_SIZES[options.model]
-    images = torch.randn(options.batch_size, 3, size, size)
-    tokens = torch.randint(MASK_ID + 1, VOCAB_SIZE, (options.batch_size, NUM_TOKENS))
+    images = step_times.on_host(torch.randn(options.batch_size, 3, size, size, device="cpu"), options)
+    tokens = torch.randint(MASK_ID + 1, VOCAB_SIZE, (options.batch_size, NUM_TOKENS), device="cpu")
     tokens[:, 0] = CLS_ID  # and no [SEP], as its tokenizer
-    text = SimpleNamespace(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    tokens = step_times.on_host(tokens, options)
 
-    clock = StepClock(options.warmup)
+    clock = StepClock(options, torch)
     model._momentum_update = count_as_optimizer(clock, model._momentum_update)
     model._dequeue_and_enqueue = count_as_optimizer(clock, model._dequeue_and_enqueue)
-    for _ in range(options.warmup + options.steps):
-        clock.begin()
+    for _ in clock.steps():
         optimizer.zero_grad()
         clock.lap("backward")
-        losses = model(images, text, alpha=ALPHA)
-        loss = sum(losses)
+        pixels, ids = (tensor.to(options.device, non_blocking=True) for tensor in (images, tokens))
+        text = SimpleNamespace(input_ids=ids, attention_mask=torch.ones_like(ids))
+        clock.lap("data")
+        with step_times.autocast(options, torch):
+            loss = sum(model(pixels, text, alpha=ALPHA))
         clock.lap("forward")
         loss.backward()
         clock.lap("backward")
         optimizer.step()
         clock.lap("optimizer")
-        clock.end()
     if not loss.isfinite():
         raise SystemExit(f"the loss is {loss.item()}: what was timed is no training")
     sizes = {flag: sum(p.numel() for p in model.parameters() if p.requires_grad == flag) for flag in (True, False)}
     return step_times.result(
-        options, clock, start_memory, torch=torch.__version__, transformers=transformers.__version__,
-        timm=timm.__version__, parameters=sizes[True], momentum_parameters=sizes[False],
+        options, clock, torch, start_memory, transformers=transformers.__version__, timm=timm.__version__,
+        parameters=sizes[True], momentum_parameters=sizes[False],
     )
 
 
@@ -134,6 +141,8 @@ def main():
     options = parser.parse_args()
     if options.model not in IMAGE_SIZES:
         raise SystemExit(f"unknown model {options.model!r}: give {' or '.join(IMAGE_SIZES)}")
+    if QUEUE_SIZE % options.batch_size != 0:
+        raise SystemExit(f"--batch-size {options.batch_size}: it has to divide the queue of {QUEUE_SIZE}, as 64 does")
     step_times.report(measure(options), options.twinflame)
 
 

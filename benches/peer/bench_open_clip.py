@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Times one training step of an open_clip model in PyTorch: forward, backward and AdamW, on the CPU, float32.
+"""Times one training step of an open_clip model in PyTorch: forward, backward and AdamW, by default on the CPU in float32.
 
     pip install -r requirements.txt
     twinflame bench vit-b-32 --batch-size 16 --device cpu --json > twinflame.json
     python bench_open_clip.py vit-b-32 --batch-size 16 --threads 2 --twinflame twinflame.json
+    python bench_open_clip.py vit-b-32 --batch-size 1024 --device cuda --precision bf16 --compile
 
 Model names are open_clip's, in any case, or `emoji-rn`, the small model of the embedded set, or a file in open_clip's format
 such as `clip-28m.json`. Inputs are random and made
-outside the timed part. CPU time is user plus system time of the whole process; on a machine that does other work it is
+outside the timed part. `--compile` is open_clip's `--torchcompile`, and `--tf32` what its training sets on every GPU. CPU time is user plus system time of the whole process; on a machine that does other work it is
 the number to trust, and wall time is not.
 
 Prints one JSON object with the names of `twinflame bench --json`: `step_ms`, `forward_ms`, … are wall times and
@@ -54,7 +55,8 @@ def adamw(model, torch):
 
 
 def measure(options) -> dict:
-    torch = step_times.use_threads(options.threads)
+    torch = step_times.load_torch(options)
+    import open_clip
     from open_clip.loss import ClipLoss
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
@@ -62,18 +64,21 @@ def measure(options) -> dict:
     config = configuration(options.model)
     vision, text = CLIPVisionCfg(**config["vision_cfg"]), CLIPTextCfg(**config["text_cfg"])
     model = CLIP(config["embed_dim"], vision, text, quick_gelu=config.get("quick_gelu", False))
-    model.train()
+    model.train().to(options.device)
     optimizer, loss_of = adamw(model, torch), ClipLoss()
+    run = torch.compile(model) if options.compile else model
     images = torch.randn(options.batch_size, 3, vision.image_size, vision.image_size)
     tokens = torch.randint(1, text.vocab_size - 2, (options.batch_size, text.context_length))
     tokens[:, 0], tokens[:, -1] = text.vocab_size - 2, text.vocab_size - 1
 
-    clock = StepClock(options.warmup)
-    for _ in range(options.warmup + options.steps):
-        clock.begin()
-        image = model.encode_image(images, normalize=True)
-        caption = model.encode_text(tokens, normalize=True)
-        loss = loss_of(image, caption, model.logit_scale.exp())
+    images, tokens = step_times.on_host(images, options), step_times.on_host(tokens, options)
+
+    clock = StepClock(options, torch)
+    for _ in clock.steps():
+        inputs = [tensor.to(options.device, non_blocking=True) for tensor in (images, tokens)]
+        clock.lap("data")
+        with step_times.autocast(options, torch):
+            loss = loss_of(*run(*inputs))
         clock.lap("forward")
         optimizer.zero_grad()
         loss.backward()
@@ -82,13 +87,17 @@ def measure(options) -> dict:
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
         clock.lap("optimizer")
-        clock.end()
+    if not loss.isfinite():
+        raise SystemExit(f"the loss is {loss.item()}: what was timed is no training")
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return step_times.result(options, clock, start_memory, torch=torch.__version__, parameters=parameters)
+    return step_times.result(
+        options, clock, torch, start_memory, open_clip=open_clip.__version__, compile=options.compile, parameters=parameters
+    )
 
 
 def main():
     parser = step_times.argument_parser(__doc__, model="vit-b-32", batch_size=16, warmup=2, steps=10)
+    parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
     options = parser.parse_args()
     step_times.report(measure(options), options.twinflame)
 

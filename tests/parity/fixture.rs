@@ -1,7 +1,5 @@
 //! Reading fixtures and comparing with them.
 
-use std::path::PathBuf;
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use twinflame::{
     model::Clip,
@@ -10,8 +8,7 @@ use twinflame::{
 
 /// A folder below `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> Fixture {
-    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    Fixture::open(&fixtures.join(name)).unwrap()
+    Fixture::open(&twinflame_tests::fixtures().join(name)).unwrap()
 }
 
 /// The model with a fixture's weights.

@@ -1,6 +1,6 @@
 //! Fresh models have open_clip's numbers of parameters and its spread of initial values.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::collections::HashMap;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -10,7 +10,7 @@ use twinflame::model::{AlbefConfig, ClipConfig, Layers, weights::named_params};
 
 #[test]
 fn parameter_counts_of_open_clip() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/param_counts_clip.json");
+    let path = twinflame_tests::fixtures().join("param_counts_clip.json");
     let counts: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     for (name, expected) in counts.as_object().unwrap() {
         let config = ClipConfig::from_json(&expected["cfg"].to_string()).unwrap();

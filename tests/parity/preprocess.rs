@@ -10,8 +10,6 @@ use safetensors::SafeTensors;
 use twinflame::data::transform::{ColorConversion, ResizeMode};
 use twinflame::data::{DecodeLimits, DecodedImage, Normalization, PixelLayout, Transform, TransformConfig, decode};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/clip_preprocess");
-
 /// File and Pillow's mode.
 const FILES: [(&str, PixelLayout); 11] = [
     ("a_rgb_50x37.png", PixelLayout::Rgb),
@@ -30,8 +28,8 @@ const FILES: [(&str, PixelLayout); 11] = [
 const JPEGS: [&str; 3] = ["g_rgb_301x257_q95", "h_rgb_70x52_q95_444", "j_gray_64x50_q95"];
 
 fn read(name: &str) -> Vec<u8> {
-    let path = format!("{FOLDER}/{name}");
-    fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    let path = twinflame_tests::fixtures().join("clip_preprocess").join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn image(name: &str) -> DecodedImage {

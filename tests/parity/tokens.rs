@@ -11,9 +11,9 @@ const CONTEXT: usize = 77;
 const END: i32 = 49_407;
 
 fn fixture(name: &str) -> Value {
-    let path = format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+    let path = twinflame_tests::fixtures().join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn clip() -> Tokenizer {
@@ -105,9 +105,8 @@ fn a_long_text_keeps_its_end_token() {
 
 /// The tokenizer of `tokenizer_bert_toy.json`, which tests the algorithm and not the vocabulary.
 fn toy_bert(sep: bool, clean: bool) -> Tokenizer {
-    let path = format!("{}/fixtures/bert_vocab_toy.txt", env!("CARGO_MANIFEST_DIR"));
     let config = TokenizerConfig::Bert {
-        vocab: BertVocab::File(path.into()),
+        vocab: BertVocab::File(twinflame_tests::fixtures().join("bert_vocab_toy.txt")),
         vocab_size: None,
         sep,
         clean,

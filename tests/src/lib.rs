@@ -1,6 +1,6 @@
-//! What the test binaries share: the device that they compute on.
+//! What the test binaries share: the device that they compute on, and where the fixtures are.
 
-use std::env;
+use std::{env, path::PathBuf};
 
 use burn::tensor::Device;
 
@@ -19,4 +19,13 @@ pub fn device() -> Device {
         Ok(selected) => selected.device,
         Err(error) => panic!("{DEVICE_VARIABLE}={name}: {error}"),
     }
+}
+
+/// The folder `tests/fixtures`.
+///
+/// Cargo tells a test where its package is. Whoever runs the binary by itself, in another place than the one where it was built,
+/// says so in the same variable.
+pub fn fixtures() -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(package).join("fixtures")
 }

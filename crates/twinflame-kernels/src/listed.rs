@@ -21,21 +21,6 @@ pub(crate) fn is_listed(kind: &DispatchTensorKind) -> bool {
     }
 }
 
-/// Whether a block whose tensors are on this backend can be a step on the tape: its tape is to be named in the types.
-pub(crate) fn is_recordable(kind: &DispatchTensorKind) -> bool {
-    match kind {
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(_) => true,
-        #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
-        DispatchTensorKind::Cube(_) => true,
-        DispatchTensorKind::Autodiff(inner) => is_recordable(inner),
-        #[allow(unreachable_patterns, reason = "burn may have more backends compiled in, or none")]
-        _ => false,
-    }
-}
-
 /// Whether a tensor is on flex and in f32, on a tape or not.
 #[cfg(feature = "flex")]
 pub(crate) fn is_f32_on_flex<const D: usize>(x: &Tensor<D>) -> bool {

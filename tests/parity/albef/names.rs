@@ -1,7 +1,5 @@
 //! The base model has the reference's tensors, by name and shape, and its numbers of parameters.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 use twinflame::{
     model::{
@@ -17,7 +15,7 @@ use twinflame::{
 use crate::fixture::fixture;
 
 fn json(file: &str) -> Value {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(file);
+    let path = twinflame_tests::fixtures().join(file);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

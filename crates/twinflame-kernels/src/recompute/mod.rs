@@ -1,13 +1,7 @@
 //! Activation recomputation: a block of a network that keeps its inputs and nothing in between.
 
 #[cfg_attr(
-    not(any(
-        feature = "flex",
-        feature = "ndarray",
-        feature = "wgpu",
-        feature = "cuda",
-        feature = "rocm"
-    )),
+    not(any(feature = "cube", feature = "flex", feature = "ndarray")),
     allow(unused, reason = "without a backend, no block is a step on a tape")
 )]
 mod tape;
@@ -18,7 +12,7 @@ use burn::backend::DispatchTensor;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
-use crate::listed::is_recordable;
+use crate::listed::is_listed;
 use tape::Recorded;
 
 /// `forward(block, inputs)`, of which the tape keeps the inputs and the parameters only. The backward pass computes `forward` a
@@ -54,7 +48,7 @@ where
     inputs.iter().for_each(|input| tracked.see(input));
     block.visit(&mut tracked);
     let Tracked { flags, tensors } = tracked;
-    if !tensors.first().is_some_and(|tensor| is_recordable(&tensor.kind)) {
+    if !tensors.first().is_some_and(|tensor| is_listed(&tensor.kind)) {
         return forward(block, inputs);
     }
     // Nothing of the outer tape may stay in the block that the tape keeps: it would keep itself.

@@ -28,14 +28,14 @@ pub(super) type Again = Box<dyn FnOnce(Vec<usize>) -> Recorded + Send>;
 ///
 /// # Panics
 ///
-/// If there are more than 64 parents, or the backend is none of those of [`is_recordable`](crate::listed::is_recordable).
+/// If there are more than 64 parents, or the backend is none of those of [`is_listed`](crate::listed::is_listed).
 pub(super) fn record(parents: Vec<DispatchTensor>, output: DispatchTensor, again: Again) -> DispatchTensor {
     match &output.kind {
         #[cfg(feature = "flex")]
         DispatchTensorKind::Flex(_) => record_on::<burn::backend::Flex>(parents, output, again),
         #[cfg(feature = "ndarray")]
         DispatchTensorKind::NdArray(_) => record_on::<burn::backend::NdArray>(parents, output, again),
-        #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+        #[cfg(feature = "cube")]
         DispatchTensorKind::Cube(_) => record_on::<burn::backend::Cube>(parents, output, again),
         #[allow(unreachable_patterns, reason = "burn may have more backends compiled in, or none")]
         other => panic!("no block is recomputed on the backend of {other:?}"),
@@ -60,7 +60,7 @@ pub(super) fn deepened(tensor: DispatchTensor, steps: usize) -> DispatchTensor {
         DispatchTensorKind::Flex(_) => deepened_on::<burn::backend::Flex>(tensor, steps),
         #[cfg(feature = "ndarray")]
         DispatchTensorKind::NdArray(_) => deepened_on::<burn::backend::NdArray>(tensor, steps),
-        #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+        #[cfg(feature = "cube")]
         DispatchTensorKind::Cube(_) => deepened_on::<burn::backend::Cube>(tensor, steps),
         #[allow(unreachable_patterns, reason = "burn may have more backends compiled in, or none")]
         other => panic!("no block is recomputed on the backend of {other:?}"),
