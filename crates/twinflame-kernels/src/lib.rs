@@ -28,15 +28,15 @@
 //!
 //! # Which kernels there are
 //!
-//! | function | flex, f32 | flex, other types | ndarray | any other backend |
-//! | --- | --- | --- | --- | --- |
-//! | [`gelu`] | vectors, threads | burn's | plain, own backward | plain |
-//! | [`quick_gelu`] | vectors, threads | plain, own backward | plain, own backward | plain |
-//! | [`layer_norm()`] | vectors, threads | 16 bits: the kernel, in f32; f64: plain, own backward | plain, own backward | plain |
-//! | [`self_attention`] | a head at a time; keeps no scores | plain, own backward | plain, own backward | plain; burn's without a tape |
-//! | [`linear`], [`linear_transposed`] | product onto the bias; nothing is zeroed first | burn's | burn's | burn's |
-//! | [`embedding`] | threads | burn's | burn's | burn's |
-//! | [`adamw`], [`moving_average`] | one pass, in place | plain | plain | plain |
+//! | function | flex, f32 | flex, other types | ndarray | cubecl: CUDA, ROCm, Vulkan, Metal, WGSL | any other backend |
+//! | --- | --- | --- | --- | --- | --- |
+//! | [`gelu`], [`quick_gelu`] | vectors, threads | GELU: burn's; QuickGELU: plain, own backward | plain, own backward | plain, own backward, fused by burn | plain |
+//! | [`layer_norm()`] | vectors, threads | 16 bits: the kernel, in f32; f64: plain, own backward | plain, own backward | a kernel each way; f64: plain, own backward | plain |
+//! | [`self_attention`] | a head at a time; keeps no scores | plain, own backward | plain, own backward | burn's forward, own backward: keeps no scores | plain; burn's without a tape |
+//! | [`batch_norm()`] | a channel at a time, with ReLU and shortcut | burn's | burn's | burn's | burn's |
+//! | [`linear`], [`linear_transposed`], [`matmul`] | nothing is zeroed first; product onto the bias | burn's | burn's | burn's | burn's |
+//! | [`embedding`] | threads | burn's | burn's | burn's forward; backward: word by word side by side | burn's |
+//! | [`adamw`], [`moving_average`] | one pass, in place | plain | plain | plain, fused by burn | plain |
 //!
 //! [`recomputed`] is no kernel: it runs a module with its inputs as one step of the tape, which keeps no more than them.
 //!
@@ -46,7 +46,8 @@
 //! # `unsafe`
 //!
 //! `flex::gemm` calls the library of matrix products that burn's flex calls, which takes pointers, and makes vectors of elements
-//! that it has written, as `flex::elementwise` does. Each place says what holds there; nothing else here is `unsafe`.
+//! that it has written, as `flex::elementwise` and `flex::batch_norm` do. Each place says what holds there; nothing else here is
+//! `unsafe`.
 
 // The code that burn's attribute generates names it too.
 #![cfg_attr(

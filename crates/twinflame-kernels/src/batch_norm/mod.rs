@@ -15,6 +15,7 @@ use crate::plain;
 
 /// What follows the normalisation.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "made for one call, not kept")]
 pub enum Then<const D: usize> {
     /// Nothing.
     Nothing,
