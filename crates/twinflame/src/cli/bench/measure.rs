@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Distribution, Tensor};
-use cpu_time::ProcessTime;
+use cpu_time::{ProcessTime, ThreadTime};
 use twinflame_data::ImageTextBatch;
 use twinflame_model::ModelConfig;
 use twinflame_train::precision::Precision;
@@ -23,6 +23,8 @@ pub(super) struct Lap {
     pub(super) wall: Duration,
     /// Of all threads of this process together, user and system.
     pub(super) cpu: Duration,
+    /// Of the thread that runs the steps.
+    main_thread_cpu: Duration,
 }
 
 /// Parts of a step, each timed until the device is idle.
@@ -105,6 +107,7 @@ impl Measurement {
             stage,
             wall_ms: lap.wall.as_secs_f64() * 1e3,
             cpu_ms: lap.cpu.as_secs_f64() * 1e3,
+            main_thread_cpu_ms: lap.main_thread_cpu.as_secs_f64() * 1e3,
         };
         match &self.parts {
             Some(parts) => vec![
@@ -178,9 +181,9 @@ fn timed<R>(
     work: impl FnOnce() -> R,
 ) -> anyhow::Result<(R, Lap)> {
     let clocked = || {
-        let mut clock = Clock::start(device)?;
+        let clock = Clock::start(device)?;
         let result = work();
-        Ok((result, clock.lap()?))
+        Ok((result, clock.stop()?))
     };
     match sampler {
         Some(sampler) => sampler.during(stage, clocked),
@@ -191,8 +194,9 @@ fn timed<R>(
 /// A stopwatch that waits for the device before it reads the time.
 struct Clock<'a> {
     device: &'a Device,
-    last: Instant,
-    last_cpu: ProcessTime,
+    wall: Instant,
+    cpu: ProcessTime,
+    main_thread_cpu: ThreadTime,
 }
 
 impl<'a> Clock<'a> {
@@ -200,20 +204,19 @@ impl<'a> Clock<'a> {
         device.sync()?;
         Ok(Self {
             device,
-            last: Instant::now(),
-            last_cpu: ProcessTime::try_now()?,
+            wall: Instant::now(),
+            cpu: ProcessTime::try_now()?,
+            main_thread_cpu: ThreadTime::try_now()?,
         })
     }
 
-    fn lap(&mut self) -> anyhow::Result<Lap> {
+    fn stop(self) -> anyhow::Result<Lap> {
         self.device.sync()?;
-        let (now, now_cpu) = (Instant::now(), ProcessTime::try_now()?);
-        let lap = Lap {
-            wall: now - self.last,
-            cpu: now_cpu.duration_since(self.last_cpu),
-        };
-        (self.last, self.last_cpu) = (now, now_cpu);
-        Ok(lap)
+        Ok(Lap {
+            wall: self.wall.elapsed(),
+            cpu: self.cpu.try_elapsed()?,
+            main_thread_cpu: self.main_thread_cpu.try_elapsed()?,
+        })
     }
 }
 
@@ -230,20 +233,22 @@ fn matmul_flops(device: &Device, precision: Precision) -> anyhow::Result<f64> {
     let (left, right) = (matrix(), matrix());
     let mut best = Duration::MAX;
     for _ in 0..REPEATS {
-        let mut clock = Clock::start(device)?;
+        let clock = Clock::start(device)?;
         let product = left.clone().matmul(right.clone());
-        best = best.min(clock.lap()?.wall);
+        best = best.min(clock.stop()?.wall);
         drop(product);
     }
     Ok(2.0 * (size as f64).powi(3) / best.as_secs_f64())
 }
 
-/// The median of the wall times beside the median of the CPU times.
+/// The median of each time by itself.
 fn median_lap(laps: impl Iterator<Item = Lap>) -> Lap {
-    let (wall, cpu): (Vec<_>, Vec<_>) = laps.map(|lap| (lap.wall, lap.cpu)).unzip();
+    let laps: Vec<Lap> = laps.collect();
+    let of = |pick: fn(&Lap) -> Duration| median(laps.iter().map(pick));
     Lap {
-        wall: median(wall.into_iter()),
-        cpu: median(cpu.into_iter()),
+        wall: of(|lap| lap.wall),
+        cpu: of(|lap| lap.cpu),
+        main_thread_cpu: of(|lap| lap.main_thread_cpu),
     }
 }
 

@@ -116,6 +116,10 @@ impl Profiling {
     /// Writes the folder and puts the profile into the report.
     fn finish(self, measured: &Measurement, report: &mut report::Report) -> anyhow::Result<()> {
         let stacks = self.sampler.into_stacks();
+        ensure!(
+            !stacks.is_empty(),
+            "--profile: the steps were over before the first sample: ask for more --steps or a larger --batch-size"
+        );
         let breakdown = Breakdown::new(&stacks, &measured.stages());
         report.profile = Some(Profile::new(
             self.folder.path(),

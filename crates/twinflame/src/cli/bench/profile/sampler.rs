@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::ensure;
-use pprof::{Frames, ProfilerGuardBuilder};
+use pprof::{Frames, ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
 
 use super::stacks::{Stacks, Stage};
 
@@ -11,8 +11,10 @@ use super::stacks::{Stacks, Stage};
 const FREQUENCY_HZ: i32 = 199;
 
 /// Collects stacks, stage by stage.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::cli::bench) struct Sampler {
+    // From the first stage on: to start it anew in each would lose what is shorter than its period.
+    timer: Option<ProfilerGuard<'static>>,
     stacks: Stacks,
 }
 
@@ -41,18 +43,31 @@ impl Sampler {
         stage: Stage,
         work: impl FnOnce() -> anyhow::Result<R>,
     ) -> anyhow::Result<R> {
-        // Some kernels describe the frames of their vDSO wrongly.
-        let guard = ProfilerGuardBuilder::default()
-            .frequency(FREQUENCY_HZ)
-            .blocklist(&["vdso"])
-            .build()?;
+        if self.timer.is_none() {
+            // Some kernels describe the frames of their vDSO wrongly.
+            let timer = ProfilerGuardBuilder::default()
+                .frequency(FREQUENCY_HZ)
+                .blocklist(&["vdso"]);
+            self.timer = Some(timer.build()?);
+        }
+        let before = self.report()?;
         let result = work()?;
-        for (frames, count) in guard.report().build()?.data {
-            let names = names(&frames);
-            let count = u64::try_from(count).unwrap_or_default();
-            self.stacks.add(stage, names.iter().map(String::as_str), count);
+        let after = self.report()?;
+        for (frames, count) in after.map(|report| report.data).unwrap_or_default() {
+            let earlier = before.as_ref().and_then(|report| report.data.get(&frames));
+            let count = u64::try_from(count - earlier.copied().unwrap_or_default()).unwrap_or_default();
+            if count > 0 {
+                let names = names(&Frames::from(frames));
+                self.stacks.add(stage, names.iter().map(String::as_str), count);
+            }
         }
         Ok(result)
+    }
+
+    /// All that was sampled so far.
+    fn report(&self) -> anyhow::Result<Option<UnresolvedReport>> {
+        let report = |timer: &ProfilerGuard<'static>| timer.report().build_unresolved();
+        Ok(self.timer.as_ref().map(report).transpose()?)
     }
 
     pub(in crate::cli::bench) fn into_stacks(self) -> Stacks {
