@@ -16,6 +16,7 @@ mod eval;
 mod export;
 mod help;
 mod import;
+mod profile;
 mod remote;
 mod run;
 mod tables;

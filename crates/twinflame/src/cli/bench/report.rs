@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::measure::{Lap, Measurement, Parts};
+use super::profile::Profile;
 use super::workload::Workload;
 use crate::cli::table::bytes;
 use crate::device::Selected;
@@ -41,6 +42,8 @@ pub(super) struct Report {
     model_flops_per_second: f64,
     matmul_flops_per_second: f64,
     share_of_matmul_rate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<Profile>,
 }
 
 impl Report {
@@ -74,23 +77,26 @@ impl Report {
             model_flops_per_second: flops / seconds,
             matmul_flops_per_second: measured.matmul_flops,
             share_of_matmul_rate: flops / seconds / measured.matmul_flops,
+            profile: None,
         }
+    }
+
+    /// What was measured, in a line.
+    pub(super) fn workload(&self) -> String {
+        let micro = self
+            .micro_batch_size
+            .map(|size| format!(" by {size}"))
+            .unwrap_or_default();
+        let recompute = if self.recompute { ", recompute" } else { "" };
+        format!(
+            "{}, batch {}{micro}, {}{recompute}, {}",
+            self.model, self.batch_size, self.precision, self.device
+        )
     }
 
     /// The report for a reader on a terminal.
     pub(super) fn table(&self) -> String {
-        let mut text = format!(
-            "{}, batch {}{}, {}{}, {}: median of {} steps\n",
-            self.model,
-            self.batch_size,
-            self.micro_batch_size
-                .map(|size| format!(" by {size}"))
-                .unwrap_or_default(),
-            self.precision,
-            if self.recompute { ", recompute" } else { "" },
-            self.device,
-            self.steps,
-        );
+        let mut text = format!("{}: median of {} steps\n", self.workload(), self.steps);
         let mut line = |name: &str, value: String| {
             // Writing to a string does not fail.
             let _ = writeln!(text, "  {name:<16} {value:>30}");
