@@ -4,8 +4,8 @@ use insta::assert_snapshot;
 
 use crate::run::Folder;
 
-/// A small model, in a step that is over soon.
-const BENCH: [&str; 5] = ["bench", "tiny-vit", "--batch-size=16", "--steps=5", "--device=cpu"];
+/// A small model, in enough steps to be sampled.
+const BENCH: [&str; 5] = ["bench", "tiny-vit", "--batch-size=64", "--steps=40", "--device=cpu"];
 
 #[cfg(not(feature = "profile"))]
 #[test]
@@ -70,11 +70,18 @@ mod built {
         let stages = ["data", "forward", "backward", "optimizer"];
         assert!(samples.keys().all(|stage| stages.contains(stage)), "{samples:?}");
         assert_eq!(profile["samples"], samples.values().sum::<u64>(), "{profile}");
-        // The times are those of the clocks, of each stage that has samples.
-        let times: f64 = stages
+        // The times are those of the clocks.
+        let times: f64 = profile["stages"]
+            .as_array()
+            .unwrap()
             .iter()
-            .filter(|stage| samples.contains_key(*stage))
-            .map(|stage| report[format!("{stage}_cpu_ms")].as_f64().unwrap())
+            .map(|time| {
+                let stage = time["stage"].as_str().unwrap();
+                assert_eq!(time["cpu_ms"], report[format!("{stage}_cpu_ms")], "{report}");
+                let [cpu, main] = ["cpu_ms", "main_thread_cpu_ms"].map(|key| time[key].as_f64().unwrap());
+                // Both are medians of their own.
+                cpu.max(main)
+            })
             .sum();
         assert!(
             (sum(&profile["operations"], "cpu_ms") - times).abs() < 1e-6,
@@ -93,7 +100,7 @@ mod built {
         assert_eq!(written, report);
         let flame = read(&folder, "new/before/flame.svg");
         assert!(
-            flame.contains("<svg") && flame.contains("tiny-vit, batch 16, f32, cpu"),
+            flame.contains("<svg") && flame.contains("tiny-vit, batch 64, f32, cpu"),
             "{flame}"
         );
         assert!(
@@ -117,7 +124,7 @@ mod built {
     #[test]
     fn a_step_in_micro_batches_is_one_stage() {
         let folder = Folder::new();
-        folder.success(&[&BENCH[..], &["--micro-batch-size=8", "--profile=micro"]].concat());
+        folder.success(&[&BENCH[..], &["--micro-batch-size=32", "--profile=micro"]].concat());
         let folded = read(&folder, "micro/stacks.folded");
         assert_eq!(samples(&folded).keys().collect::<Vec<_>>(), [&"step"], "{folded}");
     }
@@ -143,15 +150,18 @@ mod built {
             ),
             "{message}"
         );
-        folder.write("before/stacks.folded", "forward;a 1\nforward a\n");
+        folder.write("before/stacks.folded", "forward;main thread;a 1\nforward;a 1\n");
         let message = failure(&["--profile=after", "--profile-before=before"]);
-        assert_snapshot!(message, @"");
-        folder.write("before/stacks.folded", "forward;a 1\n");
+        assert_snapshot!(message, @"error: before/stacks.folded, line 2: expected stage;thread;frame;frame and a count");
+        folder.write("before/stacks.folded", "forward;main thread;a 1\n");
         folder.write("before/report.json", "{}");
         let message = failure(&["--profile=after", "--profile-before=before"]);
-        assert_snapshot!(message, @"");
+        assert_snapshot!(message, @r"
+        error: before/report.json
+          because: missing field `profile` at line 1 column 2
+        ");
         let message = failure(&["--profile=before", "--profile-before=before"]);
-        assert_snapshot!(message, @"");
+        assert_snapshot!(message, @"error: --profile-before: before is where --profile writes: give the new profile a folder of its own");
         assert!(!folder.path().join("after").exists());
     }
 }

@@ -29,6 +29,9 @@ impl StageTime {
     }
 }
 
+/// What is less would be shown as 0.0 %.
+const LEAST_SHARE: f64 = 0.0005;
+
 /// Time of a stage or thread without a sample.
 const UNSAMPLED: &str = "too short for a sample";
 
@@ -96,7 +99,7 @@ impl Breakdown {
         self.samples
     }
 
-    /// A row for each operation and a column for each stage; the last rows are what the main thread did and how many threads were
+    /// A row for each operation of at least 0.05 % and a column for each stage; the last rows are what the main thread did and how many threads were
     /// busy on average.
     pub(super) fn table(&self) -> ReportTable {
         let mut header = vec!["operation".to_owned(), "%".to_owned(), "CPU ms".to_owned()];
@@ -104,6 +107,7 @@ impl Breakdown {
         let mut rows: Vec<Vec<String>> = self
             .operations
             .iter()
+            .filter(|operation| operation.share >= LEAST_SHARE)
             .map(|operation| {
                 let mut row = vec![
                     operation.operation.to_owned(),

@@ -101,8 +101,12 @@ impl Earlier {
             anyhow::Ok((path, text))
         };
         let (path, text) = read(STACKS)?;
-        let stacks = Stacks::from_folded(&text)
-            .map_err(|line| anyhow::anyhow!("{}, line {line}: expected stage;frame;frame count", path.display()))?;
+        let stacks = Stacks::from_folded(&text).map_err(|line| {
+            anyhow::anyhow!(
+                "{}, line {line}: expected stage;thread;frame;frame and a count",
+                path.display()
+            )
+        })?;
         let (path, text) = read(REPORT)?;
         let report: EarlierReport = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
         Ok(Self {

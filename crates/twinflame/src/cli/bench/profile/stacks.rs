@@ -59,20 +59,31 @@ pub(in crate::cli::bench) struct Stacks {
     counts: BTreeMap<(Stage, Thread, String), u64>,
 }
 
-/// Frames that only pass a call on: they tell nothing and, since rayon's repeat with each division of the work, tear equal stacks apart.
+/// Beginnings of names of functions that only pass a call on: they tell nothing and, since rayon's repeat with each division of
+/// the work, tear equal stacks apart.
 const PLUMBING: &[&str] = &[
+    "core::iter::",
     "core::ops::function::",
     "core::panic::unwind_safe::",
     "std::panic::",
     "std::panicking::",
+    "std::thread::local::LocalKey",
+    "rayon::iter::",
     "rayon_core::unwind::",
     "rayon_core::job::",
     "rayon_core::join::",
     "rayon_core::registry::in_worker",
     "rayon_core::registry::Registry::in_worker",
-    "rayon::iter::plumbing::bridge_producer_consumer::helper::{{closure}}",
-    "std::thread::local::LocalKey",
+    "rayon_core::registry::WorkerThread::execute",
 ];
+
+/// One of rayon's is kept: it says that a thread has a piece of work.
+const PIECE: &str = "rayon::iter::plumbing::bridge_producer_consumer::helper";
+
+fn is_plumbing(frame: &str) -> bool {
+    let name = frame.trim_start_matches(['<', '&']);
+    name != PIECE && PLUMBING.iter().any(|beginning| name.starts_with(beginning))
+}
 
 /// The innermost of these is where the main thread begins a stage; what is outside of it is the same in all stacks.
 const MAIN_BEGINNINGS: &[&str] = &["cli::bench::measure::", "cli::bench::profile::sampler::"];
@@ -90,14 +101,14 @@ impl Stacks {
         let mut thread = Thread::Other;
         let mut kept = Vec::new();
         for frame in frames {
-            if is_any(frame, MAIN_BEGINNINGS) {
+            if MAIN_BEGINNINGS.iter().any(|beginning| frame.contains(beginning)) {
                 thread = Thread::Main;
                 break;
             }
             if frame.contains(POOL_BEGINNING) {
                 break;
             }
-            if !is_any(frame, PLUMBING) {
+            if !is_plumbing(frame) {
                 kept.push(frame);
             }
         }
@@ -154,18 +165,15 @@ fn parsed(line: &str) -> Option<((Stage, Thread, String), u64)> {
     Some(((stage, thread, frames.to_owned()), count.parse().ok()?))
 }
 
-fn is_any(frame: &str, patterns: &[&str]) -> bool {
-    patterns.iter().any(|pattern| frame.contains(pattern))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Of a thread of the pool, from the innermost frame outwards.
-    const POOL: [&str; 9] = [
+    const POOL: [&str; 10] = [
         "gemm_f32::microkernel::avx512f::f32::x4x6",
         "gemm_common::gemm::gemm_basic_generic::{{closure}}",
+        "<rayon::iter::for_each::ForEachConsumer<F> as rayon::iter::plumbing::Folder<T>>::consume_iter",
         "rayon::iter::plumbing::bridge_producer_consumer::helper",
         "rayon_core::join::join_context::{{closure}}",
         "rayon::iter::plumbing::bridge_producer_consumer::helper",
@@ -186,6 +194,20 @@ mod tests {
              rayon::iter::plumbing::bridge_producer_consumer::helper;\
              gemm_common::gemm::gemm_basic_generic::{{closure}};gemm_f32::microkernel::avx512f::f32::x4x6 3\n"
         );
+    }
+
+    /// A type of ours that is an iterator passes nothing on.
+    #[test]
+    fn iterators_of_others_are_kept() {
+        let frames = [
+            "<burn_flex::strided_index::StridedIter as core::iter::traits::iterator::Iterator>::next",
+            "<core::iter::adapters::map::Map<I,F> as core::iter::traits::iterator::Iterator>::fold",
+            "burn_flex::ops::binary::scalar_op_typed",
+        ];
+        let mut stacks = Stacks::default();
+        stacks.add(Stage::Forward, frames.into_iter(), 1);
+        let expected = format!("forward;other threads;{};{} 1\n", frames[2], frames[0]);
+        assert_eq!(stacks.folded(), expected);
     }
 
     #[test]
