@@ -28,12 +28,16 @@ const ALBEF: [f64; 20] = [
 #[test]
 fn the_first_20_losses_agree_on_every_backend() {
     assert_losses("tiny", &["task.micro_batch_size=16"], CLIP);
-    assert_losses("tiny", &["task.micro_batch_size=16", "task.recompute=true"], CLIP);
 }
 
 #[test]
 fn the_first_20_losses_of_albef_agree_on_every_backend() {
     assert_losses("tiny-albef", &["model.dropout=0.1"], ALBEF);
+}
+
+#[test]
+fn recomputed_blocks_have_the_same_20_losses() {
+    assert_losses("tiny", &["task.micro_batch_size=16", "task.recompute=true"], CLIP);
     assert_losses("tiny-albef", &["model.dropout=0.1", "task.recompute=true"], ALBEF);
 }
 

@@ -2,8 +2,9 @@
 //!
 //! `crates/twinflame-kernels/tests` tries the kernels of the processor harder; these are the ones that every backend has to pass.
 
+use burn::module::{Module, Param};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
-use twinflame_kernels::{Visibility, embedding, gelu, layer_norm, plain, quick_gelu, self_attention};
+use twinflame_kernels::{Visibility, embedding, gelu, layer_norm, plain, quick_gelu, recomputed, self_attention};
 use twinflame_tests::device;
 
 const EPSILON: f64 = 1e-5;
@@ -196,4 +197,33 @@ fn embeddings() {
             },
         );
     }
+}
+
+/// A block of a network that is computed again in the backward pass.
+#[derive(Module, Debug)]
+struct Block {
+    weight: Param<Tensor<2>>,
+}
+
+#[test]
+fn a_recomputed_block_has_the_same_gradients() {
+    compare("recomputed", |place, is_recomputed| {
+        let x = place.leaf([7, 12], 8);
+        let block = Block {
+            weight: Param::from_tensor(place.leaf([12, 5], 9)),
+        };
+        let forward = |block: &Block, [x]: [Tensor<2>; 1]| plain::gelu(x.matmul(block.weight.val()));
+        let y = if is_recomputed {
+            recomputed(&block, [x.clone()], forward)
+        } else {
+            forward(&block, [x.clone()])
+        };
+        let grads = place.grads(&y);
+        let of_weight = block.weight.val().grad(&grads).unwrap();
+        vec![
+            ("value", values(y.inner())),
+            ("gradient of x", values(x.grad(&grads).unwrap())),
+            ("gradient of the weight", values(of_weight)),
+        ]
+    });
 }
