@@ -86,7 +86,7 @@ fn is_plumbing(frame: &str) -> bool {
 }
 
 /// The innermost of these is where the main thread begins a stage; what is outside of it is the same in all stacks.
-const MAIN_BEGINNINGS: &[&str] = &["cli::bench::measure::", "cli::bench::profile::sampler::"];
+const MAIN_BEGINNINGS: &[&str] = &["cli::bench::measure::", "cli::bench::profile::sampler::Sampler"];
 
 /// The same of a thread of rayon's pool.
 const POOL_BEGINNING: &str = "rayon_core::registry::ThreadBuilder::run";
