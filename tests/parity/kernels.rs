@@ -2,25 +2,17 @@
 //!
 //! `crates/twinflame-kernels/tests` tries the kernels of the processor harder; these are the ones that every backend has to pass.
 
+#[path = "../../crates/twinflame-kernels/tests/common/mod.rs"]
+mod common;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+use common::values;
 use twinflame_kernels::{Visibility, embedding, gelu, layer_norm, plain, quick_gelu, recomputed, self_attention};
 use twinflame_tests::device;
 
-const EPSILON: f64 = 1e-5;
-
-/// Numbers in (-1, 1) that follow no pattern of a power of two.
-fn numbers(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        // Knuth's MMIX generator
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+/// Largest error allowed, of the largest element.
+const TOLERANCE: f64 = 1e-5;
 
 /// Where and in what type to compute.
 #[derive(Clone)]
@@ -51,8 +43,7 @@ impl Place {
     }
 
     fn constant<const D: usize>(&self, shape: [usize; D], seed: u64) -> Tensor<D> {
-        let data = TensorData::new(numbers(shape.iter().product(), seed), shape);
-        Tensor::<D>::from_data(data, &self.device).cast(self.dtype)
+        Tensor::<D>::from_data(common::tensor(shape, seed).into_data(), &self.device).cast(self.dtype)
     }
 
     /// The gradients of the sum of `y`, each element weighted with a number of its own.
@@ -62,29 +53,13 @@ impl Place {
     }
 }
 
-fn values<const D: usize>(x: Tensor<D>) -> Vec<f64> {
-    let data = x.into_data().convert::<f64>();
-    data.try_to_vec().unwrap()
-}
-
-/// Compares what is called by the same name here and in f64. Errors are measured by the largest element.
+/// Compares what is called by the same name here and in f64.
 fn compare(what: &str, compute: impl Fn(&Place, bool) -> Vec<(&'static str, Vec<f64>)>) {
     let found = compute(&Place::here(), true);
     let expected = compute(&Place::reference(), false);
     for ((name, found), (_, expected)) in found.iter().zip(&expected) {
-        assert_eq!(found.len(), expected.len(), "{what}, {name}");
-        let scale = expected
-            .iter()
-            .fold(1e-3, |largest: f64, value| largest.max(value.abs()));
-        let error = found
-            .iter()
-            .zip(expected)
-            .map(|(found, expected)| (found - expected).abs());
-        let worst = error.fold(
-            0.0,
-            |worst: f64, error| if error.is_nan() { error } else { worst.max(error) },
-        ) / scale;
-        assert!(worst < EPSILON, "{what}, {name}: {worst:.1e} of the largest element");
+        // It allows 32 times the epsilon of a type.
+        common::check(&format!("{what}, {name}"), found, expected, 1e-3, TOLERANCE / 32.0);
     }
 }
 
@@ -180,8 +155,9 @@ fn embeddings() {
         compare(
             &format!("embedding of {batch} x {tokens} in {rows} x {width}"),
             |place, _| {
-                let ids = numbers(batch * tokens, 6).into_iter().enumerate().map(|(at, number)| {
-                    let word = number.abs() * number.abs() * rows as f32;
+                let numbers = values(common::tensor([batch * tokens], 6));
+                let ids = numbers.into_iter().enumerate().map(|(at, number)| {
+                    let word = number * number * rows as f64;
                     // as padding does
                     if at % 3 == 0 { 0 } else { word as i32 }
                 });

@@ -16,10 +16,11 @@ use super::{address_type, dense, empty_like, units_for};
 /// Tokens that one cube merges, words that one cube sums, and tokens that it looks at a time.
 const TILE: usize = 64;
 
-/// Of a word that occurs again later in the same tile.
+/// In place of a token's word where an earlier token of the same tile has the same, or there is no token.
 const MERGED: u32 = u32::MAX;
 
-/// Within each tile of tokens, the sum of the gradients of a word, at its first token there. `owners` is that word, or [`MERGED`].
+/// Within each tile of tokens, the sum of the gradients of a word, at its first token there. `owners` is that word, and
+/// [`MERGED`] for the others.
 ///
 /// Words such as the padding's would keep the cube that owns them in [`sum_words`] busy long after all others are done.
 #[cube(launch, address_type = "dynamic")]

@@ -2,10 +2,10 @@
 
 #![allow(
     dead_code,
-    reason = "every test is a program of its own, and not each of them uses all of this"
+    reason = "every test is a program of its own, and not each of them uses all of this; the parity suite has it as well"
 )]
 
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// Epsilon of f32.
 pub(crate) const F32: f64 = f32::EPSILON as f64;
@@ -24,12 +24,10 @@ pub(crate) fn tensor<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> 
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
 
-/// The elements in f64.
+/// The elements in f64, which not every device has.
 pub(crate) fn values<const D: usize>(x: Tensor<D>) -> Vec<f64> {
-    x.cast(FloatDType::F64)
-        .into_data()
-        .try_to_vec()
-        .expect("f64 is readable")
+    let data = x.into_data().convert::<f64>();
+    data.try_to_vec().expect("f64 is readable")
 }
 
 /// Compares tensors that are sums: errors are measured by the largest element, and by `floor` where all are small. `epsilon` is
